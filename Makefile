@@ -1,0 +1,320 @@
+# wsxdp: reads top to bottom. `make help` lists the targets and the switches.
+# A new source, test, fuzz target, benchmark or example is a new file in its folder and nothing else.
+
+# ---- switches ---------------------------------------------------------------------------------
+## SAN=address,undefined | SAN=thread    build with sanitizers, into a directory of its own
+SAN ?=
+## DEBUG=1                               no optimisation, into a directory of its own
+DEBUG ?=
+## TLS=openssl | TLS=none                which TLS library; none refuses wss://
+TLS ?= openssl
+## PREFIX=/usr/local DESTDIR= LIBDIR=    where install and uninstall work
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+DESTDIR ?=
+## BUILD=build                           where everything that is made goes
+BUILD ?= build
+## V=1                                   show the commands
+V ?=
+## SEED=1                                of the tests that draw random input; SEED=random draws one
+SEED ?= 1
+## ONLY=TEXT                             test: run only programs whose path contains TEXT
+ONLY ?=
+## TARGET=NOUN SECONDS=60                fuzz: which target, and how long each
+TARGET ?=
+SECONDS ?= 60
+## CC= CXX= CLANG= PYTHON= CXXFLAGS=     the tools, and flags added to ours
+CLANG ?= clang$(CLANG_VERSION)
+PYTHON ?= /usr/bin/python3
+
+# ---- tools ------------------------------------------------------------------------------------
+# `undefined` inside a make that this one started: its built-in variables are off.
+ifneq ($(filter default undefined,$(origin CC)),)
+CC := gcc
+endif
+ifneq ($(filter default undefined,$(origin CXX)),)
+CXX := g++
+endif
+LD := ld
+OBJCOPY ?= objcopy
+PKG_CONFIG ?= pkg-config
+# Debian's unversioned clang is a package of its own; the versioned one is what tools/deps installs.
+CLANG_VERSION := $(if $(shell command -v clang 2>/dev/null),,-14)
+
+# All cores unless -j says otherwise; a make inside a make shares the outer one's.
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
+MAKEFLAGS += --no-builtin-rules --no-builtin-variables
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+SHELL := /bin/sh
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)';)
+
+# ---- variants ---------------------------------------------------------------------------------
+# SAN=fuzzer is used by `make fuzz`: clang's coverage with both address and undefined.
+comma := ,
+variant := $(if $(DEBUG),-debug)$(if $(filter-out openssl,$(TLS)),-tls-$(TLS))
+OUT := $(BUILD)$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(variant)
+ifeq ($(SAN),fuzzer)
+override CXX := $(subst clang,clang++,$(CLANG))
+sanitize := -fsanitize=address,undefined,fuzzer-no-link
+else
+sanitize := $(if $(SAN),-fsanitize=$(SAN))
+endif
+ifneq ($(SAN),)
+sanitize += -fno-sanitize-recover=all -fno-omit-frame-pointer
+endif
+ifeq ($(filter $(TLS),openssl none),)
+$(error TLS=$(TLS) is not a TLS library of this build; use TLS=openssl or TLS=none)
+endif
+
+VERSION := $(shell sed -n 's/^\#define WSXDP_VERSION_\(MAJOR\|MINOR\|PATCH\) //p' include/wsxdp.h | paste -sd.)
+
+# ---- flags ------------------------------------------------------------------------------------
+warnings := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion
+optimise := $(if $(DEBUG),-O0 -g3 -DWSXDP_DEBUG=1,-O2 -g)
+tls_flags := $(if $(filter none,$(TLS)),-DWSXDP_TLS_NONE=1,-DWSXDP_TLS_OPENSSL=1)
+# Paths in debug information are relative, so that two checkouts build the same archive.
+common := $(optimise) $(sanitize) -fPIC -ffile-prefix-map=$(CURDIR)=. $(tls_flags) -MMD -MP
+no_gnu_unique := $(if $(findstring clang,$(CXX)),,-fno-gnu-unique)
+# Exactly what keeps the C++ runtime out of the archive and every name but the public ones hidden.
+lib_flags := -std=c++17 $(warnings) $(common) -fvisibility=hidden -fvisibility-inlines-hidden $(no_gnu_unique) \
+             -fno-exceptions -fno-rtti -fno-threadsafe-statics -ffunction-sections -fdata-sections
+host_flags := -std=c++17 $(warnings) $(common) -pthread
+c_flags := -std=c99 -Wall -Wextra -pedantic $(optimise) $(sanitize) -MMD -MP
+# Tests and benchmarks use other libraries' headers (Beast), whose warnings are not ours to mend.
+test_flags := -std=c++17 -Wall -Wextra -Wshadow $(common) -pthread
+packages := $(if $(filter openssl,$(TLS)),openssl) zlib
+link_libs := $(if $(filter openssl,$(TLS)),-lssl -lcrypto) -lz -pthread
+test_libs := -lcmocka -lssl -lcrypto -lz -pthread
+
+# ---- sources ----------------------------------------------------------------------------------
+lib_dirs := base wire ring tcp http ws tls media link host ipc pipeline capi
+other_tls := $(patsubst %,lib/tls/%*.cc,$(filter-out $(TLS),openssl none))
+lib_sources := $(filter-out $(wildcard $(other_tls)),$(foreach d,$(lib_dirs),$(wildcard lib/$(d)/*.cc lib/$(d)/*/*.cc)))
+tool_sources := $(wildcard tools/wsxdp/*.cc)
+support_sources := $(wildcard tests/support/*.cc)
+test_sources := $(wildcard tests/*/test_*.cc)
+# Servers to test against are programs of their own.
+helper_sources := $(wildcard tests/*/*_server.cc bench/*_server.cc)
+fuzz_sources := $(wildcard fuzz/fuzz_*.cc)
+bench_sources := $(wildcard bench/bench_*.cc)
+bench_support := $(filter-out $(bench_sources) $(helper_sources),$(wildcard bench/*.cc))
+example_sources := $(wildcard examples/c/*.c)
+script_tests := $(wildcard tests/*/test_*.sh tests/*/test_*.py)
+check_tests := $(filter tests/check/%,$(script_tests))
+
+object = $(patsubst %,$(OUT)/%.o,$(basename $(1)))
+program = $(patsubst %,$(OUT)/%,$(basename $(1)))
+lib_objects := $(call object,$(lib_sources))
+tool_objects := $(call object,$(tool_sources))
+support_objects := $(call object,$(support_sources))
+tests := $(call program,$(test_sources))
+helpers := $(call program,$(helper_sources))
+examples := $(call program,$(example_sources))
+benches := $(call program,$(bench_sources))
+replays := $(patsubst fuzz/fuzz_%.cc,$(OUT)/fuzz/replay_%,$(fuzz_sources))
+fuzzers := $(patsubst fuzz/%.cc,$(OUT)/fuzz/%,$(fuzz_sources))
+# Programs worth a race detector: those with a second thread in them.
+threaded := $(filter $(OUT)/tests/ring/% $(OUT)/tests/pipeline/% $(OUT)/tests/capi/%,$(tests))
+
+# ---- targets ----------------------------------------------------------------------------------
+.PHONY: all demo test unit bench fuzz install uninstall examples format tidy compdb dist clean help deps \
+        features programs test-programs thread-programs fuzz-programs FORCE
+
+## all         the archive and the command, then a table of what was found
+all: $(OUT)/libwsxdp.a $(if $(tool_sources),$(OUT)/wsxdp) | features
+
+## demo        live messages over verified TLS from a simulated exchange, for some seconds
+demo: deps-demo
+	$(Q)$(MAKE) --no-print-directory programs
+	$(Q)BUILD='$(OUT)' PYTHON='$(PYTHON)' tools/demo
+
+## test        everything that is checked; installs missing Debian packages first
+test: deps-test
+	$(Q)$(MAKE) --no-print-directory SAN= programs test-programs examples
+	$(Q)$(MAKE) --no-print-directory SAN=address,undefined test-programs fuzz-programs
+	$(Q)$(MAKE) --no-print-directory SAN=thread thread-programs
+	$(Q)$(MAKE) --no-print-directory SAN= run-tests
+
+## unit        only the unit tests of this variant: quick while writing code (ONLY=ws, SAN=thread)
+unit: test-programs
+	$(Q)$(runner) $(tests)
+
+## bench       benchmarks: a table, and JSON beside it
+bench: deps-bench
+	$(Q)$(MAKE) --no-print-directory programs bench-programs
+	$(Q)BUILD='$(OUT)' PYTHON='$(PYTHON)' bench/run
+
+## fuzz        libFuzzer on each target, starting from its corpus (TARGET=url SECONDS=600)
+fuzz: deps-test
+	$(Q)$(MAKE) --no-print-directory SAN=fuzzer run-fuzzers
+
+## examples    the programs in examples/c
+examples: $(examples)
+
+.PHONY: deps-demo deps-test deps-bench bench-programs run-tests run-fuzzers
+deps-demo deps-test deps-bench: deps-%:
+	$(Q)sh tools/deps $*
+
+## deps        install the Debian packages that building, testing and benchmarking need
+deps: deps-bench
+
+programs: $(OUT)/libwsxdp.a $(if $(tool_sources),$(OUT)/wsxdp)
+test-programs: $(tests) $(helpers)
+thread-programs: $(threaded)
+fuzz-programs: $(replays)
+bench-programs: $(benches) $(helpers)
+
+# ---- running ----------------------------------------------------------------------------------
+# VARIANT is for the tests that call make themselves.
+runner := BUILD='$(OUT)' PYTHON='$(PYTHON)' CC='$(CC)' CXX='$(CXX)' CLANG='$(CLANG)' \
+          VARIANT='BUILD=$(BUILD) DEBUG=$(DEBUG) TLS=$(TLS) CC=$(CC) CXX=$(CXX)' $(PYTHON) tests/run.py \
+          --seed='$(SEED)' --only='$(ONLY)'
+sanitized = $(patsubst $(OUT)/%,$(BUILD)-$(1)$(variant)/%,$(2))
+
+run-tests:
+	$(Q)$(runner) $(check_tests) $(tests) \
+	    $(call sanitized,address-undefined,$(replays) $(tests)) \
+	    $(call sanitized,thread,$(threaded)) \
+	    $(filter-out $(check_tests),$(script_tests))
+
+run-fuzzers: $(if $(TARGET),$(OUT)/fuzz/fuzz_$(TARGET),$(fuzzers))
+	$(Q)for program in $^; do \
+	    noun=$${program##*/fuzz_}; found=$(OUT)/fuzz/found_$$noun; mkdir -p $$found fuzz/corpus/$$noun; \
+	    echo "  FUZZ    $$noun, $(SECONDS) s"; \
+	    setarch -R $$program -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+	        -verbosity=0 -seed=$(if $(filter random,$(SEED)),0,$(SEED)) -artifact_prefix=$(OUT)/fuzz/crash_$$noun- \
+	        $$found fuzz/corpus/$$noun || exit 1; \
+	done
+
+# ---- the archive ------------------------------------------------------------------------------
+# One object, so that internal names can be made local; section groups are dissolved first, because a
+# group whose signature became local breaks gold and lld. Everything here is deterministic.
+$(OUT)/libwsxdp.a: $(lib_objects) lib/capi/exports.txt
+	$(call say,AR,$@)$(LD) -r --force-group-allocation -o $(OUT)/wsxdp-all.o $(lib_objects) && \
+	$(OBJCOPY) --keep-global-symbols=lib/capi/exports.txt $(OUT)/wsxdp-all.o $(OUT)/wsxdp.o && \
+	rm -f $@ $(OUT)/wsxdp-all.o && ar rcsD $@ $(OUT)/wsxdp.o
+
+# For tests, which look inside: every object with its names. An archive, so that a test links what it uses.
+$(OUT)/internal.a: $(lib_objects) $(support_objects)
+	$(call say,AR,$@)rm -f $@ && ar rcsDT $@ $^
+
+# ---- compiling --------------------------------------------------------------------------------
+# Objects depend on this file, which changes only when the compiler or the flags do.
+flags_now := $(CXX) $(CC) $(lib_flags) $(host_flags) $(test_flags) $(CXXFLAGS) $(CFLAGS)
+$(OUT)/flags: FORCE
+	@mkdir -p $(OUT); echo '$(flags_now)' | cmp -s - $@ || echo '$(flags_now)' > $@
+
+$(OUT)/lib/%.o: lib/%.cc $(OUT)/flags
+	$(call say,CXX,$<)mkdir -p $(@D) && $(CXX) $(lib_flags) $(CXXFLAGS) -c $< -o $@
+$(OUT)/tools/%.o: tools/%.cc $(OUT)/flags
+	$(call say,CXX,$<)mkdir -p $(@D) && $(CXX) $(host_flags) -Iinclude $(CXXFLAGS) -c $< -o $@
+$(OUT)/tests/%.o: tests/%.cc $(OUT)/flags
+	$(call say,CXX,$<)mkdir -p $(@D) && $(CXX) $(test_flags) $(CXXFLAGS) -c $< -o $@
+$(OUT)/bench/%.o: bench/%.cc $(OUT)/flags
+	$(call say,CXX,$<)mkdir -p $(@D) && $(CXX) $(test_flags) $(CXXFLAGS) -c $< -o $@
+$(OUT)/fuzz/%.o: fuzz/%.cc $(OUT)/flags
+	$(call say,CXX,$<)mkdir -p $(@D) && $(CXX) $(test_flags) $(CXXFLAGS) -c $< -o $@
+$(OUT)/examples/%.o: examples/%.c $(OUT)/flags
+	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(c_flags) -Iinclude $(CFLAGS) -c $< -o $@
+
+# ---- linking ----------------------------------------------------------------------------------
+$(OUT)/wsxdp: $(tool_objects) $(OUT)/libwsxdp.a
+	$(call say,LINK,$@)$(CXX) $(sanitize) $(LDFLAGS) -o $@ $^ $(link_libs)
+
+# A test that needs more of the linker says so in a line of its own: `// link: -Wl,--wrap=recv`.
+extra_link = $(shell sed -n 's,^// link: ,,p' $(1))
+$(tests) $(helpers): %: %.o $(OUT)/internal.a
+	$(call say,LINK,$@)$(CXX) $(sanitize) $(LDFLAGS) -o $@ $^ $(call extra_link,$(@:$(OUT)/%=%.cc)) $(test_libs)
+$(replays): $(OUT)/fuzz/replay_%: $(OUT)/fuzz/fuzz_%.o $(OUT)/fuzz/replay.o $(OUT)/internal.a
+	$(call say,LINK,$@)$(CXX) $(sanitize) $(LDFLAGS) -o $@ $^ $(link_libs)
+$(fuzzers): %: %.o $(OUT)/internal.a
+	$(call say,LINK,$@)$(CXX) -fsanitize=address,undefined,fuzzer $(LDFLAGS) -o $@ $^ $(link_libs)
+$(benches): %: %.o $(call object,$(bench_support)) $(OUT)/internal.a
+	$(call say,LINK,$@)$(CXX) $(sanitize) $(LDFLAGS) -o $@ $^ $(call extra_link,$(@:$(OUT)/%=%.cc)) $(test_libs) -ldl
+$(examples): %: %.o $(OUT)/libwsxdp.a
+	$(call say,LINK,$@)$(CC) $(sanitize) $(LDFLAGS) -o $@ $^ $(link_libs)
+
+-include $(shell find $(OUT) -name '*.d' 2>/dev/null)
+.SECONDARY:
+
+# ---- installing -------------------------------------------------------------------------------
+$(OUT)/wsxdp.pc: pkgconfig/wsxdp.pc.in include/wsxdp.h FORCE
+	@mkdir -p $(OUT)
+	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(patsubst $(PREFIX)/%,$${prefix}/%,$(LIBDIR))|' \
+	     -e 's|@VERSION@|$(VERSION)|' -e 's|@PACKAGES@|$(strip $(packages))|' $< > $@
+
+man_pages := $(wildcard tools/wsxdp/*.1)
+installed = $(PREFIX)/include/wsxdp.h $(LIBDIR)/libwsxdp.a $(LIBDIR)/pkgconfig/wsxdp.pc $(PREFIX)/share/doc/wsxdp/LICENSE \
+            $(if $(tool_sources),$(PREFIX)/bin/wsxdp) $(patsubst %,$(PREFIX)/share/man/man1/%,$(notdir $(man_pages)))
+
+## install     header, archive, wsxdp.pc, command and man page into DESTDIR and PREFIX
+install: programs $(OUT)/wsxdp.pc
+	$(call say,INSTALL,$(DESTDIR)$(PREFIX))set -e; \
+	put() { install -d "$(DESTDIR)$$3" && install -m $$1 $$2 "$(DESTDIR)$$3"; }; \
+	put 644 include/wsxdp.h $(PREFIX)/include; \
+	put 644 $(OUT)/libwsxdp.a $(LIBDIR); \
+	put 644 $(OUT)/wsxdp.pc $(LIBDIR)/pkgconfig; \
+	put 644 LICENSE $(PREFIX)/share/doc/wsxdp; \
+	$(if $(tool_sources),put 755 $(OUT)/wsxdp $(PREFIX)/bin;) \
+	$(if $(man_pages),put 644 "$(man_pages)" $(PREFIX)/share/man/man1;)
+
+## uninstall   take all of that away again
+uninstall:
+	$(call say,REMOVE,$(DESTDIR)$(PREFIX))rm -f $(addprefix $(DESTDIR),$(installed)) && \
+	if [ -d $(DESTDIR)$(PREFIX)/share/doc/wsxdp ]; then rmdir --ignore-fail-on-non-empty $(DESTDIR)$(PREFIX)/share/doc/wsxdp; fi
+
+# ---- looking after the sources ----------------------------------------------------------------
+cxx_files = $(shell find include lib tools tests fuzz bench examples -name '*.h' -o -name '*.cc' -o -name '*.c')
+
+## format      clang-format over all C and C++
+format:
+	$(Q)clang-format -i $(cxx_files)
+
+## tidy        clang-tidy over the library
+tidy:
+	$(Q)printf '%s\n' $(lib_sources) | xargs -P $$(nproc) -n 1 sh -c 'clang-tidy --quiet --warnings-as-errors="*" \
+	    --checks="-*,bugprone-*,-bugprone-easily-swappable-parameters,-bugprone-narrowing-conversions,-bugprone-implicit-widening-of-multiplication-result,-bugprone-assignment-in-if-condition,clang-analyzer-*" \
+	    "$$0" -- -std=c++17 $(tls_flags) -fno-exceptions -fno-rtti'
+
+## compdb      compile_commands.json for editors
+compdb:
+	$(Q){ echo '['; comma=; \
+	for f in $(lib_sources); do printf '%s{"directory":"$(CURDIR)","file":"%s","command":"$(CXX) $(lib_flags) -c %s"}\n' \
+	    "$$comma" $$f $$f; comma=,; done; \
+	for f in $(tool_sources) $(support_sources) $(test_sources) $(helper_sources) $(fuzz_sources) $(bench_sources); do \
+	    printf ',{"directory":"$(CURDIR)","file":"%s","command":"$(CXX) $(test_flags) -Iinclude -c %s"}\n' $$f $$f; done; \
+	echo ']'; } > compile_commands.json
+
+## dist        dist/wsxdp-VERSION.tar.gz of the last commit
+dist:
+	$(Q)mkdir -p dist && git archive --prefix=wsxdp-$(VERSION)/ HEAD | gzip -9n > dist/wsxdp-$(VERSION).tar.gz
+	@echo dist/wsxdp-$(VERSION).tar.gz
+
+## clean       remove what was made, all variants
+clean:
+	$(Q)rm -rf $(BUILD) $(BUILD)-address* $(BUILD)-thread* $(BUILD)-fuzzer* $(BUILD)-debug* $(BUILD)-tls* $(OUT) dist compile_commands.json
+
+## help        this list
+help:
+	@echo 'Targets:'; sed -n 's/^## \([a-z]* .*\)/  \1/p' Makefile
+	@echo 'Switches:'; sed -n 's/^## \([A-Z]*=.*\)/  \1/p' Makefile
+
+version_of = $(shell $(PKG_CONFIG) --modversion $(1) 2>/dev/null || echo missing)
+first_line = $(shell $(1) 2>/dev/null | head -n 1)
+features: $(OUT)/libwsxdp.a $(if $(tool_sources),$(OUT)/wsxdp)
+	@row() { printf '  %-14s %s\n' "$$1" "$${2:-missing}"; }; \
+	row version '$(VERSION)'; \
+	row TLS '$(if $(filter none,$(TLS)),none (wss:// is refused),openssl $(call version_of,openssl))'; \
+	row zlib '$(call version_of,zlib)'; \
+	row liburing '$(call version_of,liburing)$(comma) not used in this build'; \
+	row libxdp '$(call version_of,libxdp)$(comma) not used in this build'; \
+	row libbpf '$(call version_of,libbpf)$(comma) not used in this build'; \
+	row compiler '$(call first_line,$(CXX) --version)'; \
+	row clang '$(call first_line,$(CLANG) --version)'; \
+	for l in bfd gold lld; do row "linker $$l" "$$(ld.$$l --version 2>/dev/null | head -n 1)"; done; \
+	row made '$(OUT)/libwsxdp.a$(if $(tool_sources), $(OUT)/wsxdp)'

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+// The library itself, through its public header and with its defaults, but for how it waits: certificates and
+// UTF-8 are checked, kernel time stamps are on.
+#include "../include/wsxdp.h"
+#include "client.h"
+
+#include <stdlib.h>
+
+#include <algorithm>
+
+namespace bench {
+namespace {
+
+constexpr size_t events_max = 256;
+
+// Options that every run of the bench may be given, to see what each costs: "name=value,name=value".
+int set_extra(wsxdp_config *config) {
+    const char *extra = getenv("BENCH_OPTIONS");
+    std::string all = extra ? extra : "";
+    for (size_t at = 0; at < all.size();) {
+        size_t stop = std::min(all.find(',', at), all.size()), equals = all.find('=', at);
+        if (equals >= stop) return WSXDP_E_INVALID;
+        int status = wsxdp_config_set(config, all.substr(at, equals - at).c_str(),
+                                      all.substr(equals + 1, stop - equals - 1).c_str());
+        if (status < 0) return status;
+        at = stop + 1;
+    }
+    return WSXDP_OK;
+}
+
+struct Session {
+    const Job &job;
+    Meter &meter;
+    wsxdp *handle = nullptr;
+    wsxdp_event events[events_max] = {};
+    std::string payload = {}, error = {};
+    int64_t began = 0;
+    bool done = false;
+
+    bool open(Waiting waiting) {
+        wsxdp_config *config = wsxdp_config_new();
+        const char *wait = waiting == Waiting::spin    ? "spin"
+                           : waiting == Waiting::sleep ? "sleep"
+                                                       : "adaptive";
+        wsxdp_error why{};
+        why.struct_size = sizeof why;
+        std::string url =
+            std::string(job.secure ? "wss" : "ws") + "://127.0.0.1:" + std::to_string(job.port) + job.target;
+        int status = wsxdp_config_set(config, "wait", wait);
+        if (status >= 0) status = wsxdp_config_set(config, "tls.ca_file", job.ca_file.c_str());
+        if (status >= 0) status = wsxdp_config_set(config, "reconnect", "no");
+        if (status >= 0) status = set_extra(config);
+        if (status >= 0) status = wsxdp_open(url.c_str(), config, &handle, &why);
+        wsxdp_config_free(config);
+        if (status < 0) error = why.text[0] ? why.text : wsxdp_strerror(status);
+        return status >= 0;
+    }
+
+    void send(const std::string &message) {
+        began = now_ns();
+        int status = wsxdp_send(handle, 0, WSXDP_TEXT, message.data(), message.size(), 0);
+        if (status < 0) fail(wsxdp_strerror(status));
+    }
+
+    void fail(const std::string &why) {
+        if (error.empty()) error = why;
+        done = true;
+    }
+
+    void on_message(const wsxdp_event &event) {
+        if (event.len != job.bytes) return fail("a message has another size");
+        if (job.task == Task::paced) meter.sample(now_ns() - stamped(event.data));
+        if (job.task == Task::round_trip) meter.sample(now_ns() - began);
+        if (meter.message()) {
+            meter.end();
+            done = true;
+        } else if (job.task == Task::round_trip) {
+            send(payload);
+        }
+    }
+
+    void on_event(const wsxdp_event &event) {
+        if (event.kind == WSXDP_EVENT_MESSAGE) on_message(event);
+        if (event.kind == WSXDP_EVENT_OPEN) send(job.task == Task::round_trip ? payload : "go");
+        if (event.kind == WSXDP_EVENT_ERROR)
+            fail(std::string(reinterpret_cast<const char *>(event.data), static_cast<size_t>(event.len)));
+        if (event.kind == WSXDP_EVENT_CLOSE) fail("the connection ended early");
+    }
+
+    void run() {
+        payload.assign(job.bytes, 'x');
+        while (!done) {
+            int count = wsxdp_poll(handle, events, events_max, -1);
+            if (count < 0) return fail(wsxdp_strerror(count));
+            for (int i = 0; i < count && !done; i++) on_event(events[i]);
+        }
+    }
+};
+
+} // namespace
+
+Outcome run_wsxdp(const Job &job, Waiting waiting) {
+    Outcome out;
+    Meter meter(job, &out);
+    Session session{job, meter};
+    if (session.open(waiting)) session.run();
+    out.error = session.error;
+    if (!out.error.empty()) out.good = false;
+    wsxdp_free(session.handle);
+    return out;
+}
+
+} // namespace bench

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// bench_peer as a child: made with a fresh certificate in a temporary folder, gone with this object.
+#pragma once
+
+#include "wire.h"
+
+#include <sys/types.h>
+
+#include <string>
+
+namespace bench {
+
+class PeerProcess {
+public:
+    PeerProcess(const char *own_path, int cpu); // bench_peer lies beside the calling program
+    ~PeerProcess();
+    PeerProcess(const PeerProcess &) = delete;
+    PeerProcess &operator=(const PeerProcess &) = delete;
+
+    int port(bool secure) const { return secure ? tls_port_ : port_; }
+    std::string ca_file() const { return certificate_.cert_file(); }
+
+private:
+    TemporaryCertificate certificate_;
+    pid_t pid_ = -1;
+    int port_ = 0, tls_port_ = 0;
+};
+
+void raise_descriptor_limit();
+
+} // namespace bench

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: MIT
+// Events for the caller. A slot becomes a wsxdp_event: positions become pointers, ticks become nanoseconds. What was
+// handed out is released at the next poll, by connection, so that a batch costs one store per connection and not one
+// per message. Held events keep the bytes from the oldest hold on.
+#include "app.h"
+
+namespace wx {
+
+AppConnection *app_find(App *app, uint32_t id) {
+    uint32_t index = id & ((1u << app->generation_shift) - 1);
+    if (index >= app->connection_limit || app->connections[index].id != id || id == 0) return nullptr;
+    return &app->connections[index];
+}
+
+static Nanos realtime_of(App *app, unsigned kind, Tick tick) {
+    if (tick == app->tick_seen[kind]) return app->tick_ns[kind];
+    app->tick_seen[kind] = tick;
+    return app->tick_ns[kind] = app->clock->realtime(tick);
+}
+
+static void touch(App *app, AppConnection *c) {
+    if (c->touched) return;
+    c->touched = true;
+    app->touched[app->touched_count++] = app_index(app, c);
+}
+
+static void note_release(App *app, AppConnection *c, const EventSlot &slot) {
+    if (slot.release_to > c->release_to) c->release_to = slot.release_to;
+    if (slot.source == EventSlot::inflated) c->inflated_release_to = slot.position + slot.size;
+    touch(app, c);
+}
+
+static void fill_stamps(App *app, const EventSlot &slot, wsxdp_event *event) {
+    event->nic_first_ns = slot.nic_first;
+    event->nic_last_ns = slot.nic_last;
+    event->kernel_first_ns = slot.kernel_first;
+    event->kernel_last_ns = slot.kernel_last;
+    event->poll_last_ns = realtime_of(app, 0, slot.poll_last);
+    event->poll_first_ns =
+        slot.poll_first == slot.poll_last ? event->poll_last_ns : app->clock->realtime(slot.poll_first);
+    event->transport_last_ns = realtime_of(app, 1, slot.transport_last);
+    event->tls_last_ns = realtime_of(app, 2, slot.tls_last);
+    event->parse_ns = realtime_of(app, 3, slot.parse);
+}
+
+static void on_open(App *app, AppConnection *c, const EventSlot &slot, const NoteSlot &note) {
+    c->state = WSXDP_STATE_OPEN;
+    c->epoch = slot.epoch;
+    c->in_message = false;
+    c->begun = 0;
+    deflater_free(c->deflater);
+    c->deflater = nullptr;
+    if (note.deflate[0] & 1) {
+        DeflateAgreement agreement;
+        agreement.client_no_context_takeover = (note.deflate[0] & 2) != 0;
+        agreement.client_max_window_bits = note.deflate[1];
+        agreement.server_max_window_bits = note.deflate[2];
+        // Without memory for it we simply send uncompressed, which is always allowed.
+        if (deflater_open(agreement, c->settings->deflate_options, &c->deflater) < 0) c->deflater = nullptr;
+    }
+    // What is still queued was meant for the connection that is gone.
+    c->outbox.room();
+    c->area.words->epoch_start.store(c->outbox.tail, std::memory_order_relaxed);
+    c->area.words->epoch.store(slot.epoch, std::memory_order_release);
+    (void)app;
+}
+
+static void on_note(App *app, AppConnection *c, const EventSlot &slot, wsxdp_event *event) {
+    const NoteSlot *note = app->notes.front();
+    if (note == nullptr) return;
+    app->notes.pop();
+    event->data = note->text;
+    event->len = slot.size <= sizeof note->text ? slot.size : 0;
+    if (slot.kind == WSXDP_EVENT_PING || slot.kind == WSXDP_EVENT_PONG) return;
+    event->flags = note->flags;
+    event->error = note->error;
+    event->attempt = note->attempt;
+    event->value = note->value;
+    event->code = note->code;
+    if (slot.kind == WSXDP_EVENT_OPEN) {
+        on_open(app, c, slot, *note);
+    } else if (slot.kind == WSXDP_EVENT_RECONNECTING) {
+        c->state = WSXDP_STATE_WAITING;
+    } else if (slot.kind == WSXDP_EVENT_CLOSE) {
+        c->state = WSXDP_STATE_CLOSED;
+        c->ended = true;
+        app->ended_count++;
+    } else if (slot.kind == WSXDP_EVENT_ERROR) {
+        app->error.begin(note->error).add(ByteView(note->text, event->len));
+    }
+}
+
+static void fill(App *app, AppConnection *c, const EventSlot &slot, wsxdp_event *event) {
+    event->kind = slot.kind;
+    event->flags = slot.flags;
+    event->conn = c->id;
+    event->code = 0;
+    event->opcode = slot.opcode;
+    event->error = 0;
+    event->attempt = 0;
+    event->value = slot.value;
+    event->data = nullptr;
+    event->len = slot.size;
+    event->sequence = 0;
+    fill_stamps(app, slot, event);
+    if (slot.source == EventSlot::inbox) {
+        event->data = c->inbox.at(slot.position);
+        if (event->len > c->inbox.capacity) event->len = 0;
+    } else if (slot.source == EventSlot::inflated) {
+        event->data = c->inflated.at(slot.position);
+        if (event->len > c->inflated.capacity) event->len = 0;
+    } else if (slot.source == EventSlot::note) {
+        on_note(app, c, slot, event);
+    }
+    if (slot.kind == WSXDP_EVENT_MESSAGE || (slot.kind == WSXDP_EVENT_FRAGMENT && (slot.flags & WSXDP_FLAG_FIRST)))
+        c->sequence++;
+    if (slot.kind == WSXDP_EVENT_MESSAGE || slot.kind == WSXDP_EVENT_FRAGMENT) event->sequence = c->sequence;
+}
+
+static void fill_plain(wsxdp_event *event, uint32_t kind, uint32_t conn, int64_t value) {
+    memset(event, 0, sizeof *event);
+    event->kind = kind;
+    event->conn = conn;
+    event->value = value;
+}
+
+static size_t collect_writable(App *app, wsxdp_event *out, size_t cap) {
+    size_t count = 0;
+    for (size_t i = 0; i < app->connection_limit && app->writable_waiters != 0 && count < cap; i++) {
+        AppConnection *c = &app->connections[i];
+        if (!c->want_writable) continue;
+        bool gone = c->state != WSXDP_STATE_OPEN;
+        // Half of it free, so that one message's room does not make one event each.
+        if (!gone && c->outbox.room() < c->outbox.capacity / 2) continue;
+        c->want_writable = false;
+        app->writable_waiters--;
+        if (!gone) fill_plain(&out[count++], WSXDP_EVENT_WRITABLE, c->id, 0);
+    }
+    return count;
+}
+
+size_t app_collect(App *app, wsxdp_event *out, size_t cap) {
+    size_t count = app->writable_waiters != 0 ? collect_writable(app, out, cap) : 0;
+    while (count < cap) {
+        const EventSlot *slot = app->events.front();
+        if (slot == nullptr) break;
+        if (slot->index >= app->connection_limit) {
+            app->events.pop();
+            continue;
+        }
+        AppConnection *c = &app->connections[slot->index];
+        if (c->lost != 0 && slot->kind != 0) {
+            fill_plain(&out[count++], WSXDP_EVENT_LOST, c->id, static_cast<int64_t>(c->lost));
+            c->lost = 0;
+            continue;
+        }
+        note_release(app, c, *slot);
+        if (slot->kind != 0) fill(app, c, *slot, &out[count++]);
+        app->events.pop();
+    }
+    return count;
+}
+
+// ---- release and hold ----
+
+static uint64_t hold_floor(const App *app, uint32_t index, uint8_t source, uint64_t limit) {
+    for (size_t i = 0; i < app->held_count; i++)
+        if (app->held[i].index == index && app->held[i].source == source && app->held[i].position < limit)
+            limit = app->held[i].position;
+    return limit;
+}
+
+static void release_connection(App *app, AppConnection *c) {
+    uint64_t inbox = c->release_to, inflated = c->inflated_release_to;
+    if (c->holds != 0) {
+        inbox = hold_floor(app, app_index(app, c), EventSlot::inbox, inbox);
+        inflated = hold_floor(app, app_index(app, c), EventSlot::inflated, inflated);
+    }
+    c->inbox.release_to(inbox);
+    if (inflated != 0) c->inflated.release_to(inflated);
+}
+
+void app_release(App *app) {
+    for (size_t i = 0; i < app->touched_count; i++) {
+        AppConnection *c = &app->connections[app->touched[i]];
+        c->touched = false;
+        if (c->id != 0) release_connection(app, c);
+    }
+    app->touched_count = 0;
+    app->events.release();
+    app->notes.release();
+}
+
+// Where the event's bytes are in a ring, if they are: positions from the ring's head on.
+static bool position_of(const ByteRingConsumer &ring, const wsxdp_event *event, uint64_t *position) {
+    if (ring.memory == nullptr || event->data < ring.memory || event->data >= ring.memory + 2 * ring.capacity)
+        return false;
+    uint64_t offset = static_cast<uint64_t>(event->data - ring.memory) & (ring.capacity - 1);
+    *position = ring.head + ((offset - ring.head) & (ring.capacity - 1));
+    return true;
+}
+
+static int refuse(App *app, int code, const char *text) {
+    app->error.begin(code).add(text);
+    return code;
+}
+
+int app_hold(App *app, const wsxdp_event *event) {
+    AppConnection *c = app_find(app, event->conn);
+    if (c == nullptr) return refuse(app, WSXDP_E_STALE, "wsxdp_hold: the connection is gone");
+    if (app->held_count == app->held_max)
+        return refuse(app, WSXDP_E_HOLDS, "wsxdp_hold: hold.max events are held; raise it or unhold some");
+    Held held = {app_index(app, c), EventSlot::inbox, 0, event->data};
+    bool found = c->touched && position_of(c->inbox, event, &held.position);
+    if (!found && c->touched && position_of(c->inflated, event, &held.position)) {
+        held.source = EventSlot::inflated;
+        found = true;
+    }
+    uint64_t end = held.source == EventSlot::inbox ? c->release_to : c->inflated_release_to;
+    if (!found || held.position + event->len > end)
+        return refuse(app, WSXDP_E_INVALID, "wsxdp_hold: not a message of the last batch");
+    app->held[app->held_count++] = held;
+    c->holds++;
+    return WSXDP_OK;
+}
+
+int app_unhold(App *app, const wsxdp_event *event) {
+    AppConnection *c = app_find(app, event->conn);
+    if (c == nullptr) return refuse(app, WSXDP_E_STALE, "wsxdp_unhold: the connection is gone");
+    for (size_t i = 0; i < app->held_count; i++) {
+        if (app->held[i].index != app_index(app, c) || app->held[i].data != event->data) continue;
+        app->held[i] = app->held[--app->held_count];
+        c->holds--;
+        // Not released here: the batch at hand may still be in use; the next poll does it.
+        touch(app, c);
+        return WSXDP_OK;
+    }
+    return refuse(app, WSXDP_E_INVALID, "wsxdp_unhold: this event is not held");
+}
+
+// ---- conflate ----
+
+static bool ring_pressed(const App *app, uint64_t eighths) {
+    uint64_t waiting = app->events.words->tail.load(std::memory_order_acquire) - app->events.head;
+    return waiting * 8 >= app->events.capacity * eighths;
+}
+
+static bool inbox_pressed(const AppConnection *c, uint64_t eighths) {
+    uint64_t head = c->release_to > c->inbox.head ? c->release_to : c->inbox.head;
+    uint64_t tail = c->inbox.words->tail.load(std::memory_order_acquire);
+    uint64_t skip = c->inbox.words->skip.load(std::memory_order_relaxed);
+    if (skip > head && skip <= tail) head = skip;
+    return (tail - head) * 8 >= c->inbox.capacity * eighths;
+}
+
+// Three quarters full is pressure; dropping goes on until half is free, so that it is not done for every message.
+bool app_under_pressure(const App *app) {
+    if (app->conflating == 0) return false;
+    if (ring_pressed(app, 6)) return true;
+    for (size_t i = 0; i < app->connection_limit; i++)
+        if (app->connections[i].conflate && app->connections[i].id != 0 && inbox_pressed(&app->connections[i], 6))
+            return true;
+    return false;
+}
+
+bool app_conflate(App *app) {
+    bool dropped = false;
+    for (;;) {
+        const EventSlot *slot = app->events.front();
+        if (slot == nullptr || slot->index >= app->connection_limit) break;
+        AppConnection *c = &app->connections[slot->index];
+        bool droppable = slot->kind == 0 || (slot->kind == WSXDP_EVENT_MESSAGE && c->conflate);
+        if (!droppable || !(ring_pressed(app, 4) || inbox_pressed(c, 4))) break;
+        note_release(app, c, *slot);
+        if (slot->kind != 0) {
+            c->lost++;
+            c->sequence++;
+            c->counters.lost++;
+        }
+        app->events.pop();
+        dropped = true;
+    }
+    if (dropped) app_release(app);
+    return dropped;
+}
+
+} // namespace wx

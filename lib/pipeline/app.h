@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+// The app stage: the caller's end. Turns event slots into wsxdp_events, releases what the caller is done with,
+// frames what it sends into outboxes. Files: app.cc (events, release, hold), send.cc, sender.h/.cc.
+#pragma once
+#include "../base/random.h"
+#include "settings.h"
+#include "slots.h"
+
+namespace wx {
+
+struct AppCounters {
+    uint64_t messages_sent, payload_sent, frames_sent, refused, lost;
+    uint64_t outbox_max;
+};
+
+struct AppConnection {
+    uint32_t id = 0; // 0: not in use
+    uint32_t state = 0; // WSXDP_STATE_ as the caller knows it
+    bool conflate = false;
+    bool touched = false; // in the list of connections to release
+    bool want_writable = false;
+    bool close_asked = false;
+    bool ended = false; // CLOSE was handed out; retire when released and nothing is held
+    bool in_message = false; // a fragmented message is being sent
+    bool message_is_text = false;
+    bool message_compressed = false;
+    uint32_t holds = 0;
+    uint64_t sequence = 0;
+    uint64_t lost = 0; // dropped and not told yet
+    uint64_t epoch = 0;
+    ByteRingProducer outbox;
+    ByteRingConsumer inbox;
+    ByteRingConsumer inflated;
+    uint64_t release_to = 0;
+    uint64_t inflated_release_to = 0;
+    Deflater *deflater = nullptr;
+    Utf8 utf8;
+    uint64_t begun = 0; // room handed out by send_begin, 0 none
+    uint8_t begun_opcode = 0;
+    ConnectionArea area;
+    const Settings *settings = nullptr;
+    uint32_t sender_count = 0;
+    AppCounters counters{};
+};
+
+struct Held {
+    uint32_t index;
+    uint8_t source;
+    uint64_t position;
+    const uint8_t *data;
+};
+
+struct App {
+    Clock *clock = nullptr;
+    RandomSource *random = nullptr;
+    RingConsumer<EventSlot> events;
+    RingConsumer<NoteSlot> notes;
+    RingProducer<CommandSlot> commands;
+    AppConnection *connections = nullptr;
+    size_t connection_limit = 0;
+    uint32_t generation_shift = 0;
+    uint32_t *touched = nullptr; // indices
+    size_t touched_count = 0;
+    Held *held = nullptr;
+    size_t held_count = 0;
+    size_t held_max = 0;
+    size_t conflating = 0;       // connections with overflow=conflate
+    size_t writable_waiters = 0; // connections that were refused room
+    size_t ended_count = 0;
+    // The same tick stands in many events of a batch: its conversion is kept.
+    Tick tick_seen[4] = {0};
+    Nanos tick_ns[4] = {0};
+    ErrorText error; // of the last failed call or ERROR event
+};
+
+size_t app_collect(App *app, wsxdp_event *out, size_t cap);
+void app_release(App *app);
+bool app_under_pressure(const App *app);
+// Drops the oldest messages of conflating connections until the pressure is gone; true if any was dropped.
+bool app_conflate(App *app);
+int app_hold(App *app, const wsxdp_event *event);
+int app_unhold(App *app, const wsxdp_event *event);
+// The connection of an id, nullptr and E_STALE when gone.
+AppConnection *app_find(App *app, uint32_t id);
+inline uint32_t app_index(const App *app, const AppConnection *c) {
+    return static_cast<uint32_t>(c - app->connections);
+}
+
+// send.cc
+int app_send(App *app, AppConnection *c, uint32_t opcode, ByteView data, uint32_t flags);
+int app_send_begin(App *app, AppConnection *c, uint32_t opcode, size_t cap, void **buf);
+int app_send_commit(App *app, AppConnection *c, size_t size, uint32_t flags);
+int app_close(App *app, AppConnection *c, uint16_t code, ByteView reason);
+int app_abort(App *app, AppConnection *c);
+
+} // namespace wx

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+// Counters and facts for wsxdp_stats and wsxdp_info. Cold; reads what the stages keep, changes nothing.
+#include "engine.h"
+#include <sys/socket.h>
+
+namespace wx {
+
+static uint32_t public_state(const Engine *e, const AppConnection *a) {
+    const Connection &c = e->transport.connections[app_index(&e->app, a)];
+    switch (c.state) {
+    case ConnectionState::open: return a->state == WSXDP_STATE_CLOSING ? WSXDP_STATE_CLOSING : WSXDP_STATE_OPEN;
+    case ConnectionState::closing:
+    case ConnectionState::draining: return WSXDP_STATE_CLOSING;
+    case ConnectionState::waiting: return c.ever_open || c.attempts ? WSXDP_STATE_WAITING : WSXDP_STATE_CONNECTING;
+    case ConnectionState::finished:
+    case ConnectionState::unused: return WSXDP_STATE_CLOSED;
+    default: return WSXDP_STATE_CONNECTING;
+    }
+}
+
+static void add_transport(const Connection &c, wsxdp_stats_t *out) {
+    const TransportCounters &n = c.counters;
+    out->bytes_received += n.bytes_received;
+    out->bytes_sent += n.bytes_sent;
+    out->tls_records_received += n.records_received + (c.tls ? c.tls->records_in : 0);
+    out->tls_records_sent += n.records_sent + (c.tls ? c.tls->records_out : 0);
+    out->frames_sent += n.frames_sent;
+    out->pings_sent += n.pings_sent;
+    out->pongs_sent += n.pongs_sent;
+    if (n.round_trip != 0) out->round_trip_ns = n.round_trip;
+    if (n.round_trip_min != 0 && (out->round_trip_min_ns == 0 || n.round_trip_min < out->round_trip_min_ns))
+        out->round_trip_min_ns = n.round_trip_min;
+    out->inbox_bytes_max = n.inbox_max > out->inbox_bytes_max ? n.inbox_max : out->inbox_bytes_max;
+    out->opens += n.opens;
+    out->reconnects += n.reconnects;
+    out->stalls += n.stalls;
+    out->reads += n.reads;
+}
+
+static uint64_t ring_bytes(const ByteRingWords &words) {
+    uint64_t tail = words.tail.load(std::memory_order_acquire);
+    uint64_t head = words.head.load(std::memory_order_acquire);
+    uint64_t skip = words.skip.load(std::memory_order_relaxed);
+    if (skip > head && skip <= tail) head = skip;
+    return tail - head;
+}
+
+static void add_connection(const Engine *e, const AppConnection *a, wsxdp_stats_t *out) {
+    const WsCounters &w = e->ws.connections[app_index(&e->app, a)].counters;
+    add_transport(e->transport.connections[app_index(&e->app, a)], out);
+    out->messages_received += w.messages;
+    out->payload_received += w.payload;
+    out->frames_received += w.frames;
+    out->pings_received += w.pings;
+    out->pongs_received += w.pongs;
+    out->messages_sent += a->counters.messages_sent;
+    out->payload_sent += a->counters.payload_sent;
+    out->frames_sent += a->counters.frames_sent;
+    out->sends_refused += a->counters.refused;
+    out->messages_lost += a->counters.lost;
+    out->holds += a->holds;
+    out->inbox_bytes += ring_bytes(a->area.words->inbox);
+    out->outbox_bytes += ring_bytes(a->area.words->outbox);
+    if (a->counters.outbox_max > out->outbox_bytes_max) out->outbox_bytes_max = a->counters.outbox_max;
+}
+
+int engine_stats(Engine *e, AppConnection *c, wsxdp_stats_t *out) {
+    uint32_t size = out->struct_size;
+    memset(out, 0, sizeof *out);
+    out->struct_size = size;
+    out->allocations = e->allocations;
+    if (c != nullptr) {
+        out->state = public_state(e, c);
+        add_connection(e, c, out);
+        return WSXDP_OK;
+    }
+    for (size_t i = 0; i < e->transport.live_count; i++)
+        add_connection(e, &e->app.connections[e->transport.live[i]], out);
+    out->connections = e->transport.live_count;
+    out->events_queued = e->app.events.ready();
+    return WSXDP_OK;
+}
+
+static void socket_address(const Connection &c, bool peer, Writer *out) {
+    Address address;
+    address.size = sizeof address.storage;
+    memset(&address.storage, 0, sizeof address.storage);
+    sockaddr *raw = reinterpret_cast<sockaddr *>(&address.storage);
+    if (c.channel.fd < 0) return;
+    int status = peer ? getpeername(c.channel.fd, raw, &address.size) : getsockname(c.channel.fd, raw, &address.size);
+    if (status == 0) address_text(address, out);
+}
+
+static const char *state_name(uint32_t state) {
+    static const char *const names[] = {"", "connecting", "open", "closing", "waiting", "closed"};
+    return names[state];
+}
+
+int engine_info(Engine *e, AppConnection *a, const char *what, Writer *out) {
+    const Connection &c = e->transport.connections[app_index(&e->app, a)];
+    ByteView name(what);
+    auto is = [&name](const char *text) { return equal(name, ByteView(text)); };
+    if (is("url")) {
+        const Url &u = c.url;
+        // Without credentials: this text ends up in logs.
+        out->text(u.scheme == Scheme::wss ? "wss://" : u.scheme == Scheme::ws ? "ws://" : u.scheme == Scheme::echo ? "echo:" : "ws+unix://");
+        if (u.scheme == Scheme::echo) return WSXDP_OK;
+        if (u.host_is_ipv6) out->u8('[');
+        out->bytes(u.host);
+        if (u.host_is_ipv6) out->u8(']');
+        if (!u.port_is_default && u.scheme != Scheme::ws_unix) {
+            out->u8(':');
+            out->decimal(u.port);
+        }
+        if (u.scheme == Scheme::ws_unix) out->u8(':');
+        out->bytes(u.target);
+    } else if (is("state")) {
+        out->text(state_name(public_state(e, a)));
+    } else if (is("transport")) {
+        out->text(c.url.scheme == Scheme::echo ? "echo" : "socket");
+    } else if (is("mode")) {
+        out->text(c.url.scheme == Scheme::echo ? "memory" : c.url.scheme == Scheme::ws_unix ? "unix" : "kernel-tcp");
+    } else if (is("subprotocol")) {
+        out->text(c.subprotocol);
+    } else if (is("extensions")) {
+        out->text(c.extensions);
+    } else if (is("peer") || is("local")) {
+        socket_address(c, is("peer"), out);
+    } else if (is("tls.version")) {
+        out->text(c.facts.version);
+    } else if (is("tls.cipher")) {
+        out->text(c.facts.cipher);
+    } else if (is("tls.alpn")) {
+        out->text(c.facts.alpn);
+    } else if (is("tls.resumed")) {
+        out->text(c.facts.resumed ? "yes" : "no");
+    } else {
+        e->app.error.begin(WSXDP_E_INVALID).add("wsxdp_info: no fact is called '").add(name.first(40)).add("'");
+        return WSXDP_E_INVALID;
+    }
+    return WSXDP_OK;
+}
+
+} // namespace wx

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: MIT
+// The inline placement: poll runs transport, ws and app in turn in the caller's thread, and waits as the option
+// says. With few connections it reads the sockets without asking the poller, which saves a system call per message;
+// with many it asks first. Between going to sleep and a wake-up from another thread nothing can be lost: the
+// sleeper announces itself before it looks a last time, the waker rings before it looks for a sleeper.
+#include "../base/alloc.h"
+#include "engine.h"
+
+namespace wx {
+
+constexpr size_t direct_max = 4;          // connections read without epoll: a failed read costs about as much
+constexpr uint32_t backlog_polls_max = 8; // polls served from the backlog before the network is looked at again
+constexpr int settle_rounds = 16;         // progress without events that one poll(0) follows
+
+// ---- other threads ----
+
+static void wake(Engine *e) {
+    // Pairs with the fence in sleep_until: either the sleeper sees our flag, or we see the sleeper.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (e->sleeping.load(std::memory_order_relaxed) != 0) poller_signal(&e->poller);
+}
+
+void engine_ring(void *engine) {
+    Engine *e = static_cast<Engine *>(engine);
+    e->doorbell.store(1, std::memory_order_release);
+    wake(e);
+}
+
+int engine_wakeup(Engine *e) {
+    e->wake_asked.store(1, std::memory_order_release);
+    wake(e);
+    return WSXDP_OK;
+}
+
+// A message that the connection cannot take now stays in the sender's queue, in order.
+static bool drain_sender(Engine *e, Sender *sender) {
+    SenderRecord record;
+    ByteView payload;
+    AppConnection *c = app_find(&e->app, sender->id);
+    if (c == nullptr) sender->shared->closed.store(1, std::memory_order_release);
+    while (sender_front(sender, &record, &payload)) {
+        int status = WSXDP_E_CLOSED;
+        if (c != nullptr) status = app_send(&e->app, c, record.opcode, payload, record.flags);
+        if (status == WSXDP_E_AGAIN || status == WSXDP_E_STATE) return false;
+        sender_pop(sender, record);
+    }
+    if (c != nullptr) engine_kick(e, c);
+    return true;
+}
+
+void engine_drain_senders(Engine *e) {
+    e->doorbell.store(0, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_seq_cst); // what rang before this is seen below
+    e->senders_waiting = false;
+    for (size_t i = 0; i < e->sender_count; i++)
+        if (!drain_sender(e, e->senders[i])) e->senders_waiting = true;
+}
+
+void engine_kick(Engine *e, AppConnection *c) {
+    transport_flush(&e->transport, &e->transport.connections[app_index(&e->app, c)]);
+}
+
+static void flush_corked(Engine *e) {
+    e->corked = false;
+    for (size_t i = 0; i < e->transport.live_count; i++)
+        transport_flush(&e->transport, &e->transport.connections[e->transport.live[i]]);
+}
+
+// ---- one round of the stages ----
+
+static bool direct(const Engine *e) {
+    return e->transport.unsettled_count == 0 && e->transport.live_count <= direct_max;
+}
+
+static bool run_ws(Engine *e) {
+    bool moved = false;
+    while (e->ws.metadata.ready() != 0 || e->ws.blocked_count != 0) {
+        if (!ws_step(&e->ws, e->clock.ticks())) break;
+        moved = true;
+    }
+    // Pongs and closes leave now and not at the next poll.
+    if (e->transport.control.ready() != 0) transport_step(&e->transport, e->clock.ticks(), nullptr, 0);
+    return moved;
+}
+
+static bool run_round(Engine *e, const PollerEvent *events, int count, bool read_directly) {
+    Tick now = e->clock.ticks();
+    if (now >= e->clock.resync_at) clock_resync(&e->clock);
+    bool moved = read_directly ? transport_read_all(&e->transport, now)
+                               : transport_step(&e->transport, now, events, count);
+    moved |= run_ws(e);
+    // With conflate, what is old makes way and the network is read on, until the caller can keep up again.
+    for (int i = 0; i < settle_rounds && app_under_pressure(&e->app) && app_conflate(&e->app); i++) {
+        run_ws(e);
+        transport_step(&e->transport, e->clock.ticks(), nullptr, 0);
+        run_ws(e);
+    }
+    return moved;
+}
+
+// ---- waiting ----
+
+static bool disturbed(const Engine *e) {
+    return e->wake_asked.load(std::memory_order_acquire) != 0 || e->doorbell.load(std::memory_order_acquire) != 0;
+}
+
+static bool work_left(Engine *e) {
+    return e->app.events.ready() != 0 || e->ws.metadata.ready() != 0 || e->transport.commands.ready() != 0 ||
+           e->transport.control.ready() != 0 || transport_has_silent_input(&e->transport) || disturbed(e);
+}
+
+Nanos engine_deadline(const Engine *e) {
+    bool commands_wait = e->app.commands.tail != e->transport.commands.head;
+    if (commands_wait || e->corked || e->app.events.tail_seen != e->app.events.head) return 0;
+    return e->transport.next_deadline;
+}
+
+static int sleep_until(Engine *e, PollerEvent *events, Nanos now, Nanos until) {
+    Nanos deadline = e->transport.next_deadline;
+    Nanos end = until < deadline ? until : deadline;
+    Nanos span = end == never ? -1 : (end > now ? end - now : 0);
+    e->sleeping.store(1, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_seq_cst); // pairs with wake()
+    if (disturbed(e)) span = 0;
+    int count = poller_wait(&e->poller, events, Poller::batch, span);
+    if (!e->fd_used) e->sleeping.store(0, std::memory_order_relaxed);
+    poller_clear(&e->poller);
+    return count;
+}
+
+// Keeps the descriptor readable while there is work, and arms its timer.
+void engine_prepare_fd(Engine *e) {
+    e->sleeping.store(1, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    bool refill = e->transport.stalled_count != 0 || e->ws.blocked_count != 0;
+    if (work_left(e) || (refill && e->app.touched_count != 0)) poller_signal(&e->poller);
+    poller_arm(&e->poller, engine_deadline(e));
+}
+
+static void retire_ended(Engine *e) {
+    for (size_t i = 0; i < e->transport.live_count && e->app.ended_count != 0;) {
+        AppConnection *c = &e->app.connections[e->transport.live[i]];
+        if (c->ended && c->holds == 0)
+            engine_retire(e, c); // moves the last live index here
+        else
+            i++;
+    }
+}
+
+static size_t take_wakeup(Engine *e, wsxdp_event *events) {
+    if (e->wake_asked.load(std::memory_order_relaxed) == 0) return 0;
+    e->wake_asked.exchange(0, std::memory_order_acq_rel);
+    memset(events, 0, sizeof *events);
+    events->kind = WSXDP_EVENT_WAKEUP;
+    return 1;
+}
+
+int engine_release(Engine *e) {
+    app_release(&e->app);
+    if (e->app.ended_count != 0) retire_ended(e);
+    return WSXDP_OK;
+}
+
+static void begin_poll(Engine *e) {
+    engine_release(e);
+    poller_clear(&e->poller);
+    if (e->doorbell.load(std::memory_order_acquire) != 0 || e->senders_waiting) engine_drain_senders(e);
+    if (e->corked) flush_corked(e);
+}
+
+static bool likely_more(const Engine *e) {
+    for (size_t i = 0; i < e->transport.live_count; i++)
+        if (e->transport.connections[e->transport.live[i]].likely_more) return true;
+    return false;
+}
+
+struct PollPlan {
+    Nanos start;
+    Nanos until;      // of the caller's timeout
+    Nanos spin_until; // after this, sleep
+    bool look_first;  // try without sleeping before the first sleep
+};
+
+static PollPlan plan_poll(Engine *e, int64_t timeout_ns) {
+    PollPlan plan;
+    plan.start = e->clock.monotonic(e->clock.ticks());
+    plan.until = timeout_ns < 0 || timeout_ns > never - plan.start ? never : plan.start + timeout_ns;
+    plan.spin_until = e->wait == Wait::spin ? never : plan.start;
+    if (e->wait == Wait::adaptive) plan.spin_until += e->spin_ns;
+    plan.look_first = e->wait != Wait::sleep || timeout_ns == 0 || likely_more(e) || work_left(e) ||
+                      e->transport.stalled_count != 0 || e->ws.blocked_count != 0;
+    return plan;
+}
+
+static size_t run_until_event(Engine *e, wsxdp_event *events, size_t cap, int64_t timeout_ns) {
+    PollerEvent ready[Poller::batch];
+    PollPlan plan = plan_poll(e, timeout_ns);
+    Nanos now = plan.start;
+    int rounds = 0;
+    bool look = plan.look_first;
+    for (;;) {
+        bool read_directly = look && direct(e);
+        int count = 0;
+        if (!look)
+            count = sleep_until(e, ready, now, plan.until);
+        else if (!read_directly)
+            count = poller_wait(&e->poller, ready, Poller::batch, 0);
+        if (count < 0) count = 0; // the descriptors themselves are checked by reading
+        bool moved = run_round(e, ready, count, read_directly);
+        size_t filled = app_collect(&e->app, events, cap);
+        if (filled != 0) return filled;
+        if (disturbed(e)) {
+            if (e->doorbell.load(std::memory_order_acquire) != 0) engine_drain_senders(e);
+            filled = take_wakeup(e, events);
+            if (filled != 0) return filled;
+        }
+        if (e->senders_waiting && moved) engine_drain_senders(e);
+        now = e->clock.monotonic(e->clock.ticks());
+        if (timeout_ns == 0 && (!moved || ++rounds == settle_rounds)) return 0;
+        if (timeout_ns > 0 && now >= plan.until) return 0;
+        look = timeout_ns == 0 || moved || now < plan.spin_until || transport_has_silent_input(&e->transport);
+        if (look && !moved) cpu_relax();
+    }
+}
+
+int engine_poll(Engine *e, wsxdp_event *events, size_t cap, int64_t timeout_ns) {
+    uint64_t changes = e->transport.changes;
+    uint64_t allocations = allocation_count();
+    begin_poll(e);
+    size_t filled = take_wakeup(e, events);
+    bool backlog = e->app.events.ready() >= cap - filled && e->backlog_polls < backlog_polls_max;
+    if (backlog && filled < cap) {
+        e->backlog_polls++;
+        if (app_under_pressure(&e->app)) app_conflate(&e->app);
+        filled += app_collect(&e->app, events + filled, cap - filled);
+    } else if (filled < cap) {
+        e->backlog_polls = 0;
+        filled += run_until_event(e, events + filled, cap - filled, filled != 0 ? 0 : timeout_ns);
+    }
+    if (e->fd_used) engine_prepare_fd(e);
+    if (e->transport.changes == changes) e->allocations += allocation_count() - allocations;
+    return static_cast<int>(filled);
+}
+
+} // namespace wx

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+// The receiving hot path: one large read per call, straight into the inbox, or by way of TLS, which decrypts
+// straight into the inbox. Reading stops while the inbox has no room, and so does the peer in the end; nothing
+// is dropped here. The worst case accepted: a record that surfaces only now although its bytes were counted
+// before, for which the inbox keeps inbox_slack_bytes free.
+#include "transport.h"
+
+namespace wx {
+
+// The sentence for an end of the stream that nobody asked for.
+static void explain_end(Connection *c, int code, int cause) {
+    ErrorText &error = c->error;
+    if (code == WSXDP_E_EOF && c->write_broken) code = WSXDP_E_RESET;
+    if (code == WSXDP_E_EOF && c->tls != nullptr && !c->record_closed) {
+        error.begin(WSXDP_E_TLS_TRUNCATED).add("the peer ended TCP without a TLS close_notify: data may be missing");
+    } else if (code == WSXDP_E_EOF) {
+        error.begin(code).add("the peer ended the connection without a WebSocket close");
+    } else if (code == WSXDP_E_RESET) {
+        error.begin(code, cause).add("the peer reset the connection");
+    } else {
+        error.begin(code, cause).add("reading from the connection: ").errno_name(cause);
+    }
+}
+
+static void ended(Transport *t, Connection *c, int code, int cause) {
+    explain_end(c, code, cause);
+    keep_lost(t, c, c->error.code);
+}
+
+static void stall(Transport *t, Connection *c) {
+    if (c->settings->overflow == Overflow::close) {
+        c->error.begin(WSXDP_E_OVERFLOW).add("the caller is too slow: the inbox (inbox.bytes) is full, overflow=close");
+        keep_lost(t, c, WSXDP_E_OVERFLOW);
+        return;
+    }
+    if (c->stalled) return;
+    c->stalled = true;
+    c->counters.stalls++;
+    t->stalled_count++;
+    watch(t, c, false, c->want_write);
+}
+
+static void unstall(Transport *t, Connection *c) {
+    if (!c->stalled) return;
+    c->stalled = false;
+    t->stalled_count--;
+    watch(t, c, true, c->want_write);
+}
+
+// Announces bytes that were put at the inbox's tail.
+static void announce(Transport *t, Connection *c, uint64_t bytes, const ReadStamps &stamps, Tick read_tick,
+                     Tick tls_tick) {
+    MetadataSlot *slot = t->metadata.claim(); // room was checked before the read
+    slot->index = c->index;
+    slot->kind = MetadataSlot::bytes;
+    slot->position = c->inbox.tail;
+    slot->size = bytes;
+    slot->poll_tick = read_tick;
+    slot->transport_tick = read_tick;
+    slot->tls_tick = tls_tick;
+    slot->kernel_ns = stamps.kernel_ns;
+    slot->nic_ns = stamps.nic_ns;
+    c->inbox.publish(bytes);
+    t->metadata.publish();
+    if (c->inbox.used() > c->counters.inbox_max) c->counters.inbox_max = c->inbox.used();
+}
+
+static void count_read(Transport *t, Connection *c, int64_t got, size_t asked) {
+    c->counters.bytes_received += static_cast<uint64_t>(got);
+    c->counters.reads++;
+    c->last_received = t->now;
+    c->likely_more = static_cast<size_t>(got) >= asked / 2 || got >= 16384;
+}
+
+static bool receive_plain(Transport *t, Connection *c, uint64_t room) {
+    size_t asked = room < c->settings->read_bytes ? static_cast<size_t>(room) : c->settings->read_bytes;
+    ReadStamps stamps;
+    int cause = 0;
+    int64_t got = c->channel.backend->read(&c->channel, c->inbox.at_tail(), asked, &stamps, &cause);
+    if (got <= 0) {
+        c->likely_more = false;
+        if (got < 0) ended(t, c, static_cast<int>(got), cause);
+        return got < 0;
+    }
+    count_read(t, c, got, asked);
+    announce(t, c, static_cast<uint64_t>(got), stamps, t->clock->ticks(), 0);
+    return true;
+}
+
+// Everything that scratch holds becomes plaintext in the inbox; what is incomplete stays inside the session.
+static int64_t decrypt(Transport *t, Connection *c, uint64_t room, uint64_t *plain) {
+    const TlsBackend *backend = c->tls->backend;
+    c->tls->output = ByteSpan(c->tx.data + c->tx.end, c->tx.capacity - c->tx.end);
+    c->tls->output_used = 0;
+    int64_t got = 0;
+    *plain = 0;
+    do {
+        if (*plain >= room) break;
+        got = backend->read(c->tls, c->inbox.at_tail() + *plain, room - *plain, &c->error);
+        if (got > 0) *plain += static_cast<uint64_t>(got);
+    } while (got > 0);
+    c->tx.end += c->tls->output_used; // an answer to a key update
+    if (c->tls->output_used != 0) transport_flush(t, c);
+    return got;
+}
+
+static bool receive_tls(Transport *t, Connection *c, uint64_t room) {
+    size_t limit = c->settings->read_bytes < t->scratch_bytes ? c->settings->read_bytes : t->scratch_bytes;
+    uint64_t usable = room - tls_record_plain_max; // what the session kept back may surface as well
+    size_t asked = usable < limit ? static_cast<size_t>(usable) : limit;
+    ReadStamps stamps;
+    int cause = 0;
+    int64_t got = c->channel.backend->read(&c->channel, t->scratch, asked, &stamps, &cause);
+    if (got <= 0) {
+        c->likely_more = false;
+        if (got < 0) ended(t, c, static_cast<int>(got), cause);
+        return got < 0;
+    }
+    Tick read_tick = t->clock->ticks();
+    count_read(t, c, got, asked);
+    c->tls->input = ByteView(t->scratch, static_cast<size_t>(got));
+    uint64_t plain = 0;
+    int64_t result = decrypt(t, c, room, &plain);
+    if (c->tls == nullptr) return true; // lost while answering
+    if (plain != 0)
+        announce(t, c, plain, stamps, read_tick, t->clock->ticks());
+    if (result == WSXDP_E_CLOSED) {
+        c->record_closed = true;
+        ended(t, c, WSXDP_E_EOF, 0);
+    } else if (result < 0) {
+        keep_lost(t, c, static_cast<int>(result));
+    }
+    return true;
+}
+
+// Both sides have closed, or a rule was broken: only the end of TCP is of interest now.
+static bool receive_nothing(Transport *t, Connection *c) {
+    ReadStamps stamps;
+    int cause = 0;
+    int64_t got = c->channel.backend->read(&c->channel, t->scratch, t->scratch_bytes, &stamps, &cause);
+    if (got > 0) c->counters.bytes_received += static_cast<uint64_t>(got);
+    if (got < 0) keep_lost(t, c, c->end_error);
+    return got != 0;
+}
+
+bool receive_from(Transport *t, Connection *c) {
+    if (c->end_waits) return false;
+    if (c->state == ConnectionState::draining) return receive_nothing(t, c);
+    if (t->metadata.room() <= notes_reserve) return false;
+    c->inbox.rewind_if_empty();
+    uint64_t room = c->inbox.room();
+    uint64_t needs = c->tls != nullptr ? inbox_slack_bytes + 1024 : 1;
+    if (room < needs) {
+        stall(t, c);
+        return false;
+    }
+    unstall(t, c);
+    return c->tls != nullptr ? receive_tls(t, c, room) : receive_plain(t, c, room);
+}
+
+} // namespace wx

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+// A connection's options in the form that the stages use: read once, shared by every connection made with the
+// same ones, never changed. Also holds the TLS context, which is shared by equal tls.* options, so that tickets
+// and trusted certificates are loaded once and not a thousand times.
+#pragma once
+#include "../host/resolver.h"
+#include "../http/upgrade.h"
+#include "../tls/tls.h"
+#include "../ws/deflate.h"
+#include "../ws/receiver.h"
+#include "options.h"
+
+namespace wx {
+
+enum class Overflow : uint8_t { backpressure, conflate, close };
+
+struct SharedTls {
+    uint32_t references = 0;
+    TlsContext *context = nullptr;
+};
+
+struct Settings {
+    uint32_t references = 0;
+    Options *options = nullptr;
+    SharedTls *tls = nullptr; // made when the first wss connection wants it
+
+    Overflow overflow;
+    ReceiverLimits receiver;
+    uint64_t message_max_bytes;
+    bool send_check_utf8;
+    uint64_t send_fragment_bytes;
+    bool mask_zero;
+    bool deflate;
+    uint64_t deflate_min_bytes;
+    DeflateOptions deflate_options;
+    Nanos connect_timeout, attempt_timeout, attempt_delay, resolve_timeout, upgrade_timeout, tls_timeout;
+    Nanos close_timeout, ping_interval, ping_timeout, idle_timeout;
+    Nanos delay_min, delay_max, stable;
+    bool reconnect, reconnect_initial;
+    int64_t max_attempts;
+    int64_t redirect_max;
+    size_t head_max_bytes;
+    size_t record_bytes;
+    size_t read_bytes;
+    Family family;
+    LinkOptions link;
+};
+
+// Takes over `options`. inbox_bytes: what a message must fit in. E_MEMORY, E_INVALID with a sentence.
+int settings_new(Options *options, uint64_t inbox_bytes, uint64_t outbox_bytes, Settings **out,
+                 ErrorText *error);
+void settings_drop(Settings *settings);
+// Makes sure settings->tls is there; others: settings whose equal TLS context may be shared, or null.
+int settings_need_tls(Settings *settings, Settings *const *others, size_t other_count, ErrorText *error);
+
+// Inbox room that reading keeps free: a TLS record may surface after the bytes that were counted.
+constexpr uint64_t inbox_slack_bytes = tls_record_plain_max + 1024;
+
+} // namespace wx

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+// The transport stage's loop: commands and control first, then what the poller reports, then what waits for room,
+// then what is due. Each connection is read once per step, so that one with much to say does not starve the rest.
+#include "transport.h"
+#include "../base/alloc.h"
+#include "connecting.h"
+
+namespace wx {
+
+static bool takes_reads(const Connection *c) {
+    return c->state == ConnectionState::open || c->state == ConnectionState::closing ||
+           c->state == ConnectionState::draining;
+}
+
+void transport_flush(Transport *t, Connection *c) {
+    if (!takes_reads(c) || c->end_waits) return;
+    Flush result = transmit(t, c);
+    if (result == Flush::lost || c->write_broken) return;
+    bool blocked = result == Flush::blocked;
+    if (blocked != c->want_write) watch(t, c, c->want_read, blocked);
+}
+
+static bool drain_requests(Transport *t) {
+    bool moved = false;
+    while (const CommandSlot *slot = t->commands.front()) {
+        CommandSlot copy = *slot; // the other side could change it under our checks
+        t->commands.pop();
+        keep_on_command(t, copy);
+        moved = true;
+    }
+    t->commands.release();
+    while (const ControlSlot *slot = t->control.front()) {
+        ControlSlot copy = *slot;
+        t->control.pop();
+        keep_on_control(t, copy);
+        moved = true;
+    }
+    t->control.release();
+    return moved;
+}
+
+static bool serve(Transport *t, const PollerEvent &event) {
+    uint64_t index = event.tag & UINT32_MAX;
+    if (index >= t->connection_limit) return false;
+    Connection *c = &t->connections[index];
+    if (takes_reads(c) && event.tag >> 32 == 0) {
+        if (event.writable) transport_flush(t, c);
+        if ((event.readable || event.broken) && takes_reads(c)) return receive_from(t, c);
+        return event.writable;
+    }
+    if (c->state == ConnectionState::unused || c->state == ConnectionState::waiting ||
+        c->state == ConnectionState::finished || c->end_waits)
+        return false;
+    connect_on_ready(t, c, event);
+    return true;
+}
+
+// Room may have come back; sockets out of the poller would never tell.
+static bool retry_stalled(Transport *t) {
+    bool moved = false;
+    for (size_t i = 0; i < t->live_count && t->stalled_count != 0; i++) {
+        Connection *c = &t->connections[t->live[i]];
+        if (c->stalled && takes_reads(c)) moved |= receive_from(t, c);
+    }
+    return moved;
+}
+
+static bool poll_resolvers(Transport *t) {
+    bool moved = false;
+    for (size_t i = 0; i < t->live_count && t->resolving_count != 0; i++) {
+        Connection *c = &t->connections[t->live[i]];
+        if (c->state == ConnectionState::resolving && c->resolve != nullptr && !c->end_waits)
+            moved |= connect_poll_resolver(t, c);
+    }
+    return moved;
+}
+
+static void run_timers(Transport *t) {
+    t->next_deadline = never;
+    for (size_t i = 0; i < t->live_count; i++) {
+        Connection *c = &t->connections[t->live[i]];
+        if (c->deadline <= t->now) {
+            // Activity moves deadlines without touching them: look again before acting.
+            if (!c->end_waits) keep_schedule(t, c);
+            if (c->deadline <= t->now) keep_on_time(t, c);
+        }
+        if (c->deadline < t->next_deadline) t->next_deadline = c->deadline;
+    }
+}
+
+static bool step_common(Transport *t) {
+    bool moved = t->resolving_count != 0 && poll_resolvers(t);
+    if (t->stalled_count != 0) moved |= retry_stalled(t);
+    if (t->now >= t->next_deadline) {
+        run_timers(t);
+        moved = true;
+    }
+    return moved;
+}
+
+static void begin_step(Transport *t, Tick now) {
+    t->now_tick = now;
+    t->now = t->clock->monotonic(now);
+}
+
+bool transport_step(Transport *t, Tick now, const PollerEvent *events, int event_count) {
+    begin_step(t, now);
+    bool moved = drain_requests(t);
+    for (int i = 0; i < event_count; i++) moved |= serve(t, events[i]);
+    for (size_t i = 0; i < t->live_count && t->silent_count != 0; i++) {
+        Connection *c = &t->connections[t->live[i]];
+        if (c->counted_silent && !c->stalled && c->channel.backend->readable(&c->channel)) {
+            moved |= receive_from(t, c);
+            // Taking made room: what the peer had refused can go on.
+            if (takes_reads(c)) transport_flush(t, c);
+        }
+    }
+    moved |= step_common(t);
+    return moved;
+}
+
+bool transport_read_all(Transport *t, Tick now) {
+    begin_step(t, now);
+    bool moved = drain_requests(t);
+    for (size_t i = 0; i < t->live_count; i++) {
+        Connection *c = &t->connections[t->live[i]];
+        if (!takes_reads(c)) continue;
+        if (c->want_write) transport_flush(t, c);
+        if (!c->stalled && takes_reads(c)) moved |= receive_from(t, c);
+    }
+    moved |= step_common(t);
+    return moved;
+}
+
+bool transport_has_silent_input(const Transport *t) {
+    for (size_t i = 0; i < t->live_count && t->silent_count != 0; i++) {
+        const Connection *c = &t->connections[t->live[i]];
+        if (c->counted_silent && !c->stalled && c->channel.backend->readable(&c->channel)) return true;
+    }
+    return false;
+}
+
+void transport_retire(Transport *t, Connection *c) {
+    if (c->state == ConnectionState::unused) return;
+    keep_drop_channel(t, c, true);
+    connect_abandon(t, c);
+    set_state(t, c, ConnectionState::unused);
+    c->deadline = never;
+    deallocate(c->tx.data);
+    free_secret_text(c->redirect_text);
+    free_secret_text(c->url_text);
+    settings_drop(c->settings);
+    region_unmap_connection(t->region, c->index, &c->area);
+    for (size_t i = 0; i < t->live_count; i++) {
+        if (t->live[i] != c->index) continue;
+        t->live[i] = t->live[--t->live_count];
+        break;
+    }
+    uint32_t index = c->index;
+    *c = Connection();
+    c->index = index;
+}
+
+} // namespace wx

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT
+// The transport stage: every connection's way from URL to open and back, its socket, its TLS. Takes outboxes,
+// control and commands; gives inboxes, metadata and notes. One object serves all connections of a handle.
+//
+// Files: transport.cc (the stage: step, what is due), receive.cc and transmit.cc (the hot path), connecting.cc
+// (resolve, TCP, proxy, TLS, upgrade), keeping.cc (close, keepalive, loss, reconnect), notes.cc.
+#pragma once
+#include "../base/random.h"
+#include "../http/proxy.h"
+#include "../link/poller.h"
+#include "settings.h"
+#include "slots.h"
+
+namespace wx {
+
+enum class ConnectionState : uint8_t {
+    unused,
+    resolving,
+    racing,    // TCP attempts under way
+    tunneling, // asking the proxy
+    securing,  // TLS handshake
+    upgrading, // request sent, response awaited
+    open,
+    closing,  // close frames are being exchanged
+    draining, // both sent, or a rule was broken: waiting for the peer's end of TCP
+    waiting,  // for the next attempt
+    finished, // CLOSE has been told; waits for the app to retire it
+};
+
+// Bytes on their way out that do not lie in the outbox: requests, control frames, TLS records.
+struct TxBuffer {
+    uint8_t *data = nullptr;
+    size_t capacity = 0;
+    size_t begin = 0;
+    size_t end = 0;
+    size_t pending() const { return end - begin; }
+};
+// Two full TLS records, so that one can be made while the other waits for the socket.
+constexpr size_t tx_bytes = 2 * tls_record_wire_max + 1024;
+
+constexpr size_t race_max = 4; // TCP attempts at the same time; more only loads the network
+
+struct Race {
+    Channel channel;
+    size_t address = 0;
+    Nanos deadline = 0;
+    bool active = false;
+};
+
+struct PendingControl {
+    bool pong = false;
+    uint8_t pong_size = 0;
+    uint8_t pong_payload[control_payload_max];
+    bool ping = false;
+    bool close = false;
+    uint16_t close_code = 0; // 0 or 1005: no body
+    uint8_t close_size = 0;
+    uint8_t close_reason[control_payload_max];
+    uint64_t close_after = 0; // our own close waits until the outbox is sent up to here
+};
+
+struct TransportCounters {
+    uint64_t bytes_received, bytes_sent, records_received, records_sent, pings_sent, pongs_sent, frames_sent;
+    uint64_t opens, reconnects, stalls, reads;
+    uint64_t inbox_max;
+    int64_t round_trip, round_trip_min;
+};
+
+struct Connection {
+    // -- hot
+    ConnectionState state = ConnectionState::unused;
+    bool counted_silent = false; // part of Transport::silent_count
+    bool registered = false; // the channel's descriptor is in the poller
+    bool want_read = false;  // as registered
+    bool want_write = false;
+    bool stalled = false; // reading stopped for lack of inbox room
+    bool likely_more = false; // the last read was large
+    bool record_closed = false; // close_notify received
+    bool write_broken = false;  // the link takes no more; what can still be read is read
+    bool end_waits = false;     // lost, but there was no room to tell yet
+    uint32_t index = 0;
+    Channel channel;
+    ByteRingProducer inbox;
+    ByteRingConsumer outbox;
+    uint64_t frame_boundary = 0; // a frame's start in the outbox, at or after outbox.head
+    TlsSession *tls = nullptr;
+    TxBuffer tx;
+    PendingControl control;
+    Nanos last_received = 0;
+    Nanos deadline = 0; // next timer, of whatever kind the state has
+    uint64_t epoch = 0; // opening number; the outbox counts once the app has answered it
+    TransportCounters counters{};
+    ConnectionArea area;
+
+    // -- connecting
+    Settings *settings = nullptr;
+    char *url_text = nullptr; // as given; `url` points into url_text or redirect_text
+    char *redirect_text = nullptr;
+    Url url;
+    Url proxy;
+    bool has_proxy = false;
+    ResolveJob *resolve = nullptr;
+    AddressList addresses;
+    size_t next_address = 0;
+    Race races[race_max];
+    Nanos next_race = 0;
+    Nanos attempt_started = 0;
+    Nanos attempt_deadline = 0; // connect.timeout_ns
+    Nanos step_deadline = 0;    // of the present step
+    ErrorText race_error;
+    size_t failed_addresses = 0;
+    ProxyTunnel tunnel;
+    UpgradeRequest request;
+    HeadScanner scanner;
+    uint8_t *head = nullptr; // proxy answers and the response head; gone once open
+    size_t head_size = 0;
+    size_t head_capacity = 0;
+    int64_t redirects = 0;
+    bool left_host = false; // a redirect led to another host
+    TlsFacts facts;
+    char subprotocol[128] = {0};
+    char extensions[256] = {0};
+    DeflateAgreement agreement;
+    bool deflating = false;
+
+    // -- keeping
+    bool user_closing = false; // the caller asked: no reconnect
+    bool ever_open = false;
+    bool close_sent = false;
+    bool close_received = false;
+    bool close_by_peer = false;
+    uint16_t close_code = 0;
+    uint8_t close_size = 0;
+    uint8_t close_reason[control_payload_max];
+    int end_error = 0; // why it is ending, 0 for a proper close
+    Nanos opened_at = 0;
+    Nanos ping_due = 0;
+    Nanos ping_deadline = 0; // 0: none under way
+    int64_t attempts = 0;    // in a row
+    Nanos retry_at = 0;
+    ErrorText error;
+    ErrorText scratch_error;
+};
+
+struct Transport {
+    Clock *clock = nullptr;
+    Poller *poller = nullptr;
+    RandomSource *random = nullptr;
+    Region *region = nullptr;
+    Connection *connections = nullptr;
+    size_t connection_limit = 0;
+    RingProducer<MetadataSlot> metadata;
+    RingProducer<NoteSlot> notes;
+    RingConsumer<ControlSlot> control;
+    RingConsumer<CommandSlot> commands;
+    uint8_t *scratch = nullptr; // ciphertext as read; shared, since every read is consumed at once
+    size_t scratch_bytes = 0;
+    Nanos next_deadline = never; // no timer is due before
+    uint32_t *live = nullptr;    // indices of connections in use
+    size_t live_count = 0;
+    size_t stalled_count = 0;
+    size_t unsettled_count = 0;  // connections not open: their descriptors must be polled
+    size_t resolving_count = 0;
+    size_t silent_count = 0; // open, without a descriptor (echo)
+    uint64_t changes = 0;    // connections made, opened or lost: cold work that may allocate
+    Nanos now = 0;           // CLOCK_MONOTONIC of this step
+    Tick now_tick = 0;
+};
+
+// The stage. `events`: what the poller said since the last step. Returns whether anything moved.
+bool transport_step(Transport *transport, Tick now, const PollerEvent *events, int event_count);
+// Reads every open connection without asking the poller: for few connections and spinning callers.
+bool transport_read_all(Transport *transport, Tick now);
+// Sends what the connection has, as far as it goes. Called by placement after the app queued something.
+void transport_flush(Transport *transport, Connection *connection);
+bool transport_has_silent_input(const Transport *transport);
+void transport_retire(Transport *transport, Connection *connection);
+
+// Metadata slots that bytes leave free, so that a state change can always be told.
+constexpr uint64_t notes_reserve = 4;
+// -- receive.cc
+bool receive_from(Transport *t, Connection *c);
+// -- transmit.cc
+enum class Flush : uint8_t { done, blocked, lost };
+Flush transmit(Transport *t, Connection *c);
+int transmit_frame(Transport *t, Connection *c, uint8_t first, ByteView payload); // into tx, by way of TLS
+int transmit_bytes(Transport *t, Connection *c, ByteView bytes);                 // the same, no frame
+bool transmit_tx(Transport *t, Connection *c, int *failure);
+bool tx_reserve(Connection *c, size_t bytes); // cold: makes the buffer at least this large
+// -- connecting.cc
+void connect_begin(Transport *t, Connection *c);
+void connect_on_ready(Transport *t, Connection *c, const PollerEvent &event);
+void connect_on_time(Transport *t, Connection *c);
+void connect_abandon(Transport *t, Connection *c); // gives up whatever the attempt holds
+// Feeds plaintext that arrived before the connection was open.
+void upgrade_feed(Transport *t, Connection *c);
+// -- keeping.cc
+void keep_on_time(Transport *t, Connection *c);
+void keep_on_control(Transport *t, const ControlSlot &slot);
+void keep_on_command(Transport *t, const CommandSlot &slot);
+void keep_opened(Transport *t, Connection *c, ByteView leftover);
+// The connection or attempt is over for this reason; the sentence is in c->error. Tells, then retries or ends.
+void keep_lost(Transport *t, Connection *c, int code);
+void keep_drop_channel(Transport *t, Connection *c, bool reset); // socket and TLS go, what is known stays
+void keep_schedule(Transport *t, Connection *c); // recomputes c->deadline
+void set_state(Transport *t, Connection *c, ConnectionState state);
+void watch(Transport *t, Connection *c, bool read, bool write);
+// -- notes.cc
+bool notes_have_room(Transport *t);
+void note_opened(Transport *t, Connection *c);
+void note_error(Transport *t, Connection *c, const ErrorText &error);
+void note_reconnecting(Transport *t, Connection *c, Nanos delay, const ErrorText &error);
+void note_closed(Transport *t, Connection *c);
+
+} // namespace wx

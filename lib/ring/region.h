@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+// The shared region: one sealed memfd that holds every ring, inbox and outbox of a handle, sized by options and
+// recorded in its header. Memory is taken by the kernel only where it is touched, so unused connection areas
+// cost nothing.
+//
+//   header page | ring words and slots | connection areas: words page, inbox, inflate inbox, outbox
+//
+// Who maps a region checks magic, version and every size against the file.
+#pragma once
+#include "bytering.h"
+#include "spsc.h"
+
+namespace wx {
+
+constexpr uint64_t region_magic = 0x3170647873777278ULL; // "xrwsxdp1"
+constexpr uint32_t region_version = 1;
+constexpr uint64_t page_bytes = 4096;
+
+struct RegionSizes {
+    uint64_t connections = 0;    // power of two
+    uint64_t inbox_bytes = 0;    // power of two, as all below
+    uint64_t outbox_bytes = 0;
+    uint64_t metadata_slots = 0; // transport -> ws
+    uint64_t event_slots = 0;    // ws -> app
+    uint64_t control_slots = 0;  // ws -> transport
+    uint64_t note_slots = 0;     // texts, transport -> ws and ws -> app
+    uint64_t command_slots = 0;  // app -> transport
+};
+
+struct RegionHeader {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t header_bytes;
+    uint64_t total_bytes;
+    RegionSizes sizes;
+};
+static_assert(sizeof(RegionHeader) <= page_bytes, "the header is one page");
+
+// Byte offsets of the parts; computed from the sizes alone, the same in every process.
+struct RegionLayout {
+    uint64_t metadata = 0, events = 0, control = 0, commands = 0, transport_notes = 0, event_notes = 0;
+    uint64_t rings_end = 0;       // [0, rings_end) is mapped once, whole
+    uint64_t connection_base = 0; // first connection area
+    uint64_t connection_bytes = 0;
+    uint64_t total_bytes = 0;
+};
+RegionLayout region_layout(const RegionSizes &sizes, uint64_t metadata_bytes, uint64_t event_bytes,
+                           uint64_t control_bytes, uint64_t command_bytes, uint64_t note_bytes);
+
+// Words of one connection, at the beginning of its area.
+struct ConnectionWords {
+    ByteRingWords inbox;
+    ByteRingWords inflated;
+    ByteRingWords outbox;
+    // The keepalive ping under way: written by the transport before it sends, read by ws when a pong comes.
+    std::atomic<uint64_t> ping_cookie;
+    std::atomic<uint64_t> ping_tick;
+    // The app's answer to an OPEN event: what lies in the outbox from epoch_start on belongs to opening
+    // number `epoch`. What was queued for a connection that is gone is never sent to its successor.
+    std::atomic<uint64_t> epoch_start;
+    std::atomic<uint64_t> epoch;
+};
+static_assert(sizeof(ConnectionWords) <= page_bytes, "one page per connection");
+
+struct ConnectionArea {
+    ConnectionWords *words = nullptr;
+    uint8_t *inbox = nullptr;
+    uint8_t *inflated = nullptr; // mapped when compression is agreed on
+    uint8_t *outbox = nullptr;
+};
+
+struct Region {
+    int fd = -1;
+    uint8_t *base = nullptr; // [0, layout.rings_end)
+    RegionLayout layout;
+    RegionSizes sizes;
+};
+
+int region_create(Region *region, const RegionSizes &sizes, const RegionLayout &layout, ErrorText *error);
+// Checks a region that somebody else made, before any of it is used. E_REGION with a sentence.
+int region_check(int fd, const RegionSizes &sizes, const RegionLayout &layout, ErrorText *error);
+void region_free(Region *region);
+int region_map_connection(Region *region, uint64_t index, ConnectionArea *area, ErrorText *error);
+int region_map_inflated(Region *region, uint64_t index, ConnectionArea *area, ErrorText *error);
+// Unmaps and gives the memory back to the system.
+void region_unmap_connection(Region *region, uint64_t index, ConnectionArea *area);
+
+uint64_t power_of_two_at_least(uint64_t value);
+
+} // namespace wx

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+// Single-producer, single-consumer ring of fixed-size slots in shared memory. The same ring joins two stages
+// inside a thread, between threads and between processes.
+//
+// Positions count slots for ever (64 bits do not wrap in practice); a slot is position & mask. Each side keeps
+// its own position and a copy of the other's in private memory, and looks at the shared word only when the
+// copy says full or empty. What is read from the shared word is checked, since the other side may be broken:
+// a position that cannot be is reported as `corrupt` and never used as an index.
+//
+// Order of calls: producer claim() -> fill -> publish(); consumer front() -> read -> pop().
+#pragma once
+#include "../base/cpu.h"
+#include "../base/status.h"
+#include <atomic>
+#include <type_traits>
+
+namespace wx {
+
+// The shared words of one ring: one writer each, on their own cache line pairs.
+struct alignas(cache_line_pair) RingWords {
+    std::atomic<uint64_t> tail; // written by the producer: slots below are filled
+    uint8_t pad[cache_line_pair - sizeof(std::atomic<uint64_t>)];
+    std::atomic<uint64_t> head; // written by the consumer: slots below are free again
+    uint8_t pad2[cache_line_pair - sizeof(std::atomic<uint64_t>)];
+};
+static_assert(sizeof(RingWords) == 2 * cache_line_pair, "one cache line pair per side");
+static_assert(std::atomic<uint64_t>::is_always_lock_free, "shared words must not hide a lock");
+
+template <class Slot> struct RingProducer {
+    static_assert(std::is_trivially_copyable<Slot>::value, "slots cross process boundaries");
+    RingWords *words = nullptr;
+    Slot *slots = nullptr;
+    uint64_t capacity = 0; // power of two
+    uint64_t tail = 0;     // next slot to claim; published up to published_tail
+    uint64_t published_tail = 0;
+    uint64_t head_seen = 0;
+    bool corrupt = false;
+
+    void open(RingWords *ring_words, Slot *ring_slots, uint64_t ring_capacity) {
+        *this = RingProducer();
+        words = ring_words;
+        slots = ring_slots;
+        capacity = ring_capacity;
+    }
+    uint64_t room() {
+        if (tail - head_seen >= capacity) {
+            // Pairs with the release store in RingConsumer::release: the consumer's reads of a slot come
+            // before our writes to it.
+            uint64_t head = words->head.load(std::memory_order_acquire);
+            if (head - head_seen > tail - head_seen) {
+                corrupt = true;
+                return 0;
+            }
+            head_seen = head;
+        }
+        return capacity - (tail - head_seen);
+    }
+    // The next slot to fill, or nullptr when full. Claimed slots are invisible until publish().
+    Slot *claim() { return room() ? &slots[tail++ & (capacity - 1)] : nullptr; }
+    // The newest claimed slot that is not published yet.
+    Slot *newest_claimed() { return tail != published_tail ? &slots[(tail - 1) & (capacity - 1)] : nullptr; }
+    void publish() {
+        if (published_tail == tail) return;
+        published_tail = tail;
+        // Pairs with the acquire load in RingConsumer::ready: slot contents before the position.
+        words->tail.store(tail, std::memory_order_release);
+    }
+    bool push(const Slot &slot) {
+        Slot *place = claim();
+        if (place == nullptr) return false;
+        *place = slot;
+        publish();
+        return true;
+    }
+};
+
+template <class Slot> struct RingConsumer {
+    RingWords *words = nullptr;
+    Slot *slots = nullptr;
+    uint64_t capacity = 0;
+    uint64_t head = 0; // next slot to look at; given back up to released_head
+    uint64_t released_head = 0;
+    uint64_t tail_seen = 0;
+    bool corrupt = false;
+
+    void open(RingWords *ring_words, Slot *ring_slots, uint64_t ring_capacity) {
+        *this = RingConsumer();
+        words = ring_words;
+        slots = ring_slots;
+        capacity = ring_capacity;
+    }
+    // Slots that can be looked at now. The shared word is read only when the private copy says none.
+    uint64_t ready() { return tail_seen != head ? tail_seen - head : look(); }
+    uint64_t look() {
+        uint64_t tail = words->tail.load(std::memory_order_acquire);
+        if (tail - released_head > capacity || tail - released_head < head - released_head) {
+            corrupt = true;
+            return 0;
+        }
+        tail_seen = tail;
+        return tail_seen - head;
+    }
+    Slot *front() { return ready() ? &slots[head & (capacity - 1)] : nullptr; }
+    void pop() { head++; }
+    // Gives everything popped back to the producer.
+    void release() {
+        if (released_head == head) return;
+        released_head = head;
+        words->head.store(head, std::memory_order_release);
+    }
+};
+
+} // namespace wx
