@@ -185,10 +185,11 @@ run-tests:
 run-fuzzers: $(if $(TARGET),$(OUT)/fuzz/fuzz_$(TARGET),$(fuzzers))
 	$(Q)for program in $^; do \
 	    noun=$${program##*/fuzz_}; found=$(OUT)/fuzz/found_$$noun; mkdir -p $$found fuzz/corpus/$$noun; \
-	    echo "  FUZZ    $$noun, $(SECONDS) s"; \
+	    echo "  FUZZ    $$noun, $(SECONDS) s"; log=$(OUT)/fuzz/log_$$noun; \
 	    setarch -R $$program -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-	        -verbosity=0 -seed=$(if $(filter random,$(SEED)),0,$(SEED)) -artifact_prefix=$(OUT)/fuzz/crash_$$noun- \
-	        $$found fuzz/corpus/$$noun || exit 1; \
+	        -seed=$(if $(filter random,$(SEED)),0,$(SEED)) -artifact_prefix=$(OUT)/fuzz/crash_$$noun- \
+	        $$found fuzz/corpus/$$noun > $$log 2>&1 || { tail -n 40 $$log; exit 1; }; \
+	    sed -n 's/^stat::\(number_of_executed_units\|average_exec_per_sec\|new_units_added\): */          \1 /p' $$log; \
 	done
 
 # ---- the archive ------------------------------------------------------------------------------

@@ -315,6 +315,10 @@ static void begin_draining(Transport *t, Connection *c) {
         transport_flush(t, c);
         if (c->state != ConnectionState::draining) return;
     }
+    if (c->read_ended || c->write_broken) {
+        keep_lost(t, c, c->end_error); // nothing is left to wait for
+        return;
+    }
     if (c->stalled) t->stalled_count--;
     c->stalled = false;
     watch(t, c, true, c->want_write);
@@ -371,6 +375,7 @@ void keep_on_control(Transport *t, const ControlSlot &slot) {
         break;
     case ControlSlot::close: on_peer_close(t, c, slot); break;
     case ControlSlot::fail: on_broken_rule(t, c, slot); break;
+    case ControlSlot::ended: keep_lost(t, c, c->error.code); break;
     default: break;
     }
 }

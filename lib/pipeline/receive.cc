@@ -22,9 +22,20 @@ static void explain_end(Connection *c, int code, int cause) {
     }
 }
 
+// Not lost yet: the peer's close may be among the bytes that ws has not looked at.
 static void ended(Transport *t, Connection *c, int code, int cause) {
     explain_end(c, code, cause);
-    keep_lost(t, c, c->error.code);
+    c->read_ended = true;
+    watch(t, c, false, c->want_write);
+    MetadataSlot *slot = t->metadata.claim(); // bytes leave notes_reserve slots free
+    if (slot == nullptr) {
+        keep_lost(t, c, c->error.code);
+        return;
+    }
+    *slot = MetadataSlot();
+    slot->index = c->index;
+    slot->kind = MetadataSlot::end;
+    t->metadata.publish();
 }
 
 static void stall(Transport *t, Connection *c) {
@@ -144,7 +155,7 @@ static bool receive_nothing(Transport *t, Connection *c) {
 }
 
 bool receive_from(Transport *t, Connection *c) {
-    if (c->end_waits) return false;
+    if (c->end_waits || c->read_ended) return false;
     if (c->state == ConnectionState::draining) return receive_nothing(t, c);
     if (t->metadata.room() <= notes_reserve) return false;
     c->inbox.rewind_if_empty();

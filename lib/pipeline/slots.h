@@ -10,7 +10,8 @@ namespace wx {
 
 // transport -> ws: bytes have been put into a connection's inbox, or something happened to it (a note).
 struct MetadataSlot {
-    enum Kind : uint8_t { bytes = 1, note = 2 };
+    // end: the stream is over; ws answers with ControlSlot::ended once it has looked at all before it.
+    enum Kind : uint8_t { bytes = 1, note = 2, end = 3 };
     uint32_t index; // which connection
     uint8_t kind;
     uint8_t pad[3];
@@ -73,6 +74,7 @@ struct ControlSlot {
         pong = 2,   // our keepalive was answered; value = round trip
         close = 3,  // the peer's close: code, payload = reason
         fail = 4,   // a rule was broken: error
+        ended = 5,  // all bytes before the stream's end are parsed, and there was no close among them
     };
     uint32_t index;
     uint8_t kind;

@@ -77,6 +77,7 @@ struct Connection {
     bool likely_more = false; // the last read was large
     bool record_closed = false; // close_notify received
     bool write_broken = false;  // the link takes no more; what can still be read is read
+    bool read_ended = false;    // the stream is over; ws may still find a close in what came before
     bool end_waits = false;     // lost, but there was no room to tell yet
     uint32_t index = 0;
     Channel channel;

@@ -309,6 +309,9 @@ bool ws_step(WsStage *s, Tick now) {
         if (copy.kind == MetadataSlot::note) {
             // What a blocked connection still has to tell comes before its end.
             if (s->connections[copy.index].blocked || !on_note(s, copy)) break;
+        } else if (copy.kind == MetadataSlot::end) {
+            WsConnection *c = &s->connections[copy.index];
+            if (c->blocked || !tell_control(s, c, copy.index, ControlSlot::ended, 0, 0, 0, ByteView("", 0))) break;
         } else {
             on_bytes(s, copy);
         }

@@ -111,7 +111,7 @@ bool closed(const Inflater *inflater) {
 
 // Input first, then the tail, as far as the room allows. 1 when nothing more can come out of what there is.
 int inflate_input(Inflater *inflater, ByteView *input, bool last, ByteSpan *room) {
-    for (;;) {
+    for (int idle = 0; idle < 2;) {
         const bool from_tail = input->empty();
         if (from_tail && (!last || closed(inflater))) return 1;
         ByteView rest = from_tail ? ByteView(tail, sizeof tail).from(inflater->tail_taken) : *input;
@@ -127,8 +127,10 @@ int inflate_input(Inflater *inflater, ByteView *input, bool last, ByteSpan *room
         }
         if (over_ratio(inflater)) return WSXDP_E_INFLATE_SIZE;
         if (room->size == 0) return 0;
-        if (taken == 0 && room->size == room_before) return 1; // the tail is used up and has closed nothing
+        // The end of a stream is told one call after that of its final block, and moves nothing.
+        idle = taken || room->size != room_before ? 0 : idle + 1;
     }
+    return 1; // the tail is used up and has closed nothing
 }
 
 int finish_message(Inflater *inflater) {

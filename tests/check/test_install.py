@@ -74,12 +74,13 @@ def check_linking(prefix, folder):
         file.write(CLASH)
     for linker in LINKERS:
         if shutil.which('ld.' + linker):
+            target = '%s/clash-%s' % (folder, linker)
+            problems = build(['g++'], ['-fuse-ld=' + linker], folder + '/clash.cc', target, prefix)
             report.check('install: names inside stay inside, ' + linker,
-                         build(['g++'], ['-fuse-ld=' + linker], folder + '/clash.cc', folder + '/clash', prefix) or
-                         [] if report.run(folder + '/clash')[0] == 0 else 'the program fails')
+                         problems or ([] if report.run(target)[0] == 0 else 'the program fails'))
     libs = pkg_config(prefix, '--libs')
     whole = ['-Wl,--whole-archive', prefix + '/lib/libwsxdp.a', '-Wl,--no-whole-archive']
-    for linker in LINKERS:
+    for linker in filter(lambda name: shutil.which('ld.' + name), LINKERS):
         code, output = report.run('gcc', '-shared', '-fuse-ld=' + linker, '-Wl,-z,defs', '-o', folder + '/all.so', *whole,
                                   *[flag for flag in libs if flag != '-lwsxdp'])
         report.check('install: fits into a shared library, ' + linker, output.splitlines()[:5] if code else [])

@@ -72,7 +72,7 @@ class Output(unittest.TestCase):
         before = time.time_ns()
         with Server(script) as server:
             run = wsxdp("cat", server.url(), "--json", "--count", "2", "--quiet")
-        first, second = [json.loads(line) for line in run.stdout.splitlines()]
+        first, second = [json.loads(line) for line in run.stdout.strip().split("\n")]
         self.assertEqual((first["data"], first["encoding"], first["opcode"], first["sequence"]), (text, "text", 1, 1))
         self.assertEqual(first["len"], len(text.encode()))
         self.assertEqual((second["data"], second["encoding"], second["opcode"], second["sequence"]),
@@ -188,11 +188,12 @@ class Ends(unittest.TestCase):
 
     def end_by(self, number):
         with Server(ticking) as server, running("cat", server.url()) as process:
-            process.stdout.readline()
+            first = process.stdout.readline()
             process.send_signal(number)
             out, err = process.communicate(timeout=support.LIMIT_S)
         self.assertEqual(process.returncode, 0)
-        self.assertTrue(out.endswith(b"\n"))
+        numbers = [int(line) for line in (first + out).split()]
+        self.assertEqual(numbers, list(range(len(numbers))))
         self.assertIn(f"ended by {number.name}".encode(), err)
         self.assertIn(b"messages", err)
 
@@ -337,7 +338,7 @@ class Reconnecting(unittest.TestCase):
         with running("cat", f"ws://127.0.0.1:{port}/", "--retry", "--count", "1", "-o",
                      "reconnect.delay_max_ns=50ms") as process:
             line = process.stderr.readline()
-            self.assertIn(b"nothing listens at", line)
+            self.assertIn(b"refused", line)
 
             def script(peer):
                 peer.upgrade()

@@ -70,7 +70,9 @@ class Version(unittest.TestCase):
     def test_json(self):
         version = json.loads(support.wsxdp("version", "--json").stdout)
         self.assertRegex(version["version"], r"^\d+\.\d+\.\d+$")
-        self.assertIn("socket", version["features"])
+        self.assertIn("socket", version["features"]["transports"])
+        self.assertIn("openssl", version["features"]["TLS"])
+        self.assertIn("TLSv1.3", version["features"]["TLS"])
 
 
 class Help(unittest.TestCase):

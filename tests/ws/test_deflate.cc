@@ -85,6 +85,7 @@ Inflated feed(wx::Inflater *inflater, const Bytes &payload, size_t piece, size_t
         result.status =
             wx::inflater_feed(inflater, &input, last, ByteSpan(&buffer[0], room), total_max, &produced);
         if (produced > room) fail_msg("wrote %zu into %zu", produced, room);
+        if (result.status == 0 && !produced && input.size == size && (size || last)) fail_msg("no progress");
         at += size - input.size;
         result.text.append(buffer.data(), produced);
         if (result.status != 0) {

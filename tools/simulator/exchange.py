@@ -23,6 +23,7 @@ import time
 import urllib.parse
 
 import websockets
+import websockets.frames
 
 import certificates
 import market
@@ -103,9 +104,10 @@ class Client:
 
     async def close(self, request_id, params):
         try:
-            await self.socket.close(*params)
-        except (TypeError, AttributeError, websockets.ProtocolError):
-            await self.refuse(request_id, "params takes a close code and a reason")
+            websockets.frames.Close(*(params + [""])[:2]).serialize()
+        except Exception:  # whatever the library says of a code or reason that cannot be sent
+            return await self.refuse(request_id, "params takes a close code and a reason")
+        await self.socket.close(*params)
 
     async def on_request(self, text):
         try:

@@ -16,7 +16,7 @@ SYMBOLS = {
     "ltcusd": (8_457, 2, 25.0),
     "dogeusd": (12_345, 5, 9_000.0),
 }
-DEPTH = 20  # levels of a side in a snapshot
+DEPTH = 10  # levels of a side in a snapshot
 SPREAD_MAX = 12  # ticks around the middle price where changes happen
 
 
@@ -41,8 +41,8 @@ class Book:
     def walk(self):
         """Moves the middle price by at most two ticks and empties levels that it has crossed."""
         self.middle = max(100, self.middle + self.rng.choice((-2, -1, -1, 0, 0, 0, 1, 1, 2)))
-        gone_bids = [p for p in self.bids if p >= self.middle or p < self.middle - 4 * DEPTH]
-        gone_asks = [p for p in self.asks if p <= self.middle or p > self.middle + 4 * DEPTH]
+        gone_bids = [p for p in self.bids if p >= self.middle or p < self.middle - 8 * DEPTH]
+        gone_asks = [p for p in self.asks if p <= self.middle or p > self.middle + 8 * DEPTH]
         for price in gone_bids:
             del self.bids[price]
         for price in gone_asks:

@@ -88,6 +88,12 @@ static std::string tls_sentence(const std::string &url, int code) {
     switch (code) {
     case WSXDP_E_TLS_NOT_TLS:
         return host + " answers, but not with TLS; if it is a plain server, write " + with_scheme(url, "ws://");
+    case WSXDP_E_TLS_EOF:
+        return host + " closed the connection instead of answering with TLS; if it is a plain server, write " +
+               with_scheme(url, "ws://");
+    case WSXDP_E_TLS_TIMEOUT:
+        return host + " did not finish the TLS handshake in time (tls.timeout_ns); if it is a plain server, write " +
+               with_scheme(url, "ws://");
     case WSXDP_E_TLS_UNTRUSTED:
         return "the certificate of " + host + " is signed by an authority this machine does not trust; name "
                "the authority's certificate with --ca FILE";
@@ -103,19 +109,20 @@ static std::string tls_sentence(const std::string &url, int code) {
 static std::string plain_sentence(const std::string &url, int code) {
     std::string host = authority_of(url);
     switch (code) {
-    case WSXDP_E_REFUSED:
-        return "nothing listens at " + host + " (connection refused); check the port and that the server runs";
     case WSXDP_E_NOT_HTTP:
-        return starts_with(url, "ws://") ? host + " answers, but not with HTTP; if it is a TLS server, write " +
-                                               with_scheme(url, "wss://")
-                                         : "";
+        return host + " answers, but not with HTTP; if it is a TLS server, write " + with_scheme(url, "wss://");
+    case WSXDP_E_EOF:
+    case WSXDP_E_RESET:
+        return host + " closed the connection instead of answering; if it is a TLS server, write " +
+               with_scheme(url, "wss://");
     default: return "";
     }
 }
 
-std::string failure_sentence(const std::string &url, int code, const std::string &said) {
-    std::string sentence = starts_with(url, "wss://") ? tls_sentence(url, code) : "";
-    if (sentence.empty()) sentence = plain_sentence(url, code);
+std::string failure_sentence(const std::string &url, int code, const std::string &said, bool opened) {
+    std::string sentence;
+    if (!opened && starts_with(url, "wss://")) sentence = tls_sentence(url, code);
+    if (!opened && starts_with(url, "ws://")) sentence = plain_sentence(url, code);
     if (sentence.empty()) sentence = said.empty() ? std::string(wsxdp_strerror(code)) : printable(said);
     if (sentence.size() > 1 && sentence.back() == '.') sentence.pop_back(); // more may follow
     return sentence;

@@ -68,7 +68,7 @@ class Session {
 
     void stop(const std::string &why);
     void fail(int exit_code, const std::string &sentence);
-    void judge_close(const wsxdp_event &event, const std::string &said);
+    void judge_close(const wsxdp_event &event, const std::string &said, bool was_open);
     std::string info(const char *what) const;
     void learn_facts();
     void learn_stats();
@@ -124,7 +124,7 @@ bool Session::open() {
         wsxdp_error error = {};
         error.struct_size = sizeof error;
         int result = wsxdp_open(arguments_.url.c_str(), configured.config, &handle_, &error);
-        if (result < 0) fail(exit_code_of(result), failure_sentence(arguments_.url, result, error.text));
+        if (result < 0) fail(exit_code_of(result), failure_sentence(arguments_.url, result, error.text, false));
     }
     wsxdp_config_free(configured.config);
     signals_wake(handle_);
@@ -315,20 +315,21 @@ void Session::on_message(const wsxdp_event &event) {
 }
 
 void Session::on_reconnecting(const wsxdp_event &event) {
+    bool was_open = open_;
     open_ = false;
     if (stopping_) return;
     // 1000 says that all has been said (RFC 6455 section 7.4.1): the server is done, and so are we.
     if ((event.flags & WSXDP_FLAG_CLEAN) && event.code == 1000) return stop("the server closed the connection, code 1000");
     std::string said(reinterpret_cast<const char *>(event.data), size_t(event.len));
     if (said.empty()) said = error_said_;
-    std::string cause = failure_sentence(arguments_.url, event.error, said);
+    std::string cause = failure_sentence(arguments_.url, event.error, said, was_open);
     std::string when = event.value <= 0 ? "now" : "in " + duration_text(event.value);
     screen_.note(cause + " (attempt " + std::to_string(event.attempt) + " " + when + ")");
     live_.set_state("reconnecting, attempt " + std::to_string(event.attempt));
 }
 
 // A normal end is one that we began, or the peer began with 1000 or 1001.
-void Session::judge_close(const wsxdp_event &event, const std::string &said) {
+void Session::judge_close(const wsxdp_event &event, const std::string &said, bool was_open) {
     std::string reason(reinterpret_cast<const char *>(event.data), size_t(event.len));
     std::string shown = std::to_string(event.code) + (reason.empty() ? "" : " '" + printable(reason) + "'");
     bool normal = (event.flags & WSXDP_FLAG_CLEAN) && (event.code == 1000 || event.code == 1001 || event.code == 1005);
@@ -340,11 +341,14 @@ void Session::judge_close(const wsxdp_event &event, const std::string &said) {
         // The cause says more than that the attempts are used up, except in words.
         int code = error_code_ < 0 ? error_code_ : event.error < 0 ? event.error : WSXDP_E_CLOSED;
         bool gave_up = event.error == WSXDP_E_RETRIES || said.empty();
-        fail(exit_code_of(code), failure_sentence(arguments_.url, code, gave_up ? reason : said));
+        bool unanswered = counts_.start_ns == 0 && (code == WSXDP_E_EOF || code == WSXDP_E_RESET);
+        fail(unanswered ? exit_http : exit_code_of(code),
+             failure_sentence(arguments_.url, code, gave_up ? reason : said, was_open));
     }
 }
 
 void Session::on_close(const wsxdp_event &event) {
+    bool was_open = open_;
     open_ = false;
     wsxdp_stats_t stats = {};
     stats.struct_size = sizeof stats;
@@ -354,7 +358,7 @@ void Session::on_close(const wsxdp_event &event) {
     ending_.close_code = event.code;
     if (!stopping_) {
         learn_stats();
-        judge_close(event, error_said_);
+        judge_close(event, error_said_, was_open);
     } else if (event.error == WSXDP_E_CLOSE_TIMEOUT) {
         screen_.note("the server did not answer the close in time");
     }
