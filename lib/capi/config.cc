@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The C interface to options, and the version text.
+// The C interface to options, and the version text. Checks pointers, then hands on; keeps nothing of its own. The
+// worst it is given is a name or a value that fits nothing: the option table answers that.
 #include "../pipeline/options.h"
 #include "../tls/tls.h"
 

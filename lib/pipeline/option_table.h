@@ -71,8 +71,8 @@
       "compress each message on its own")                                                                          \
     X(deflate_server_no_context_takeover, "deflate.server_no_context_takeover", WX_BOOL, 0, "no", 0, 1, "", "",    \
       "ask the server to compress each message on its own")                                                        \
-    X(deflate_client_max_window_bits, "deflate.client_max_window_bits", WX_INT, 0, "15", 9, 15, "bits", "",        \
-      "largest window that we compress with (zlib cannot make raw windows of 8)")                                  \
+    X(deflate_client_max_window_bits, "deflate.client_max_window_bits", WX_INT, 0, "15", 8, 15, "bits", "",        \
+      "largest window that we compress with")                                  \
     X(deflate_server_max_window_bits, "deflate.server_max_window_bits", WX_INT, 0, "15", 8, 15, "bits", "",        \
       "largest window that the server may compress with")                                                          \
     X(deflate_level, "deflate.level", WX_INT, 0, "1", 1, 9, "", "", "effort when compressing")                     \

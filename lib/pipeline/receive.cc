@@ -109,7 +109,7 @@ static int64_t decrypt(Transport *t, Connection *c, uint64_t room, uint64_t *pla
         if (*plain >= room) break;
         got = backend->read(c->tls, c->inbox.at_tail() + *plain, room - *plain, &c->error);
         if (got > 0) *plain += static_cast<uint64_t>(got);
-    } while (got > 0);
+    } while (got > 0 && (c->tls->more || c->tls->input.size != 0));
     c->tx.end += c->tls->output_used; // an answer to a key update
     if (c->tls->output_used != 0) transport_flush(t, c);
     return got;
@@ -117,7 +117,7 @@ static int64_t decrypt(Transport *t, Connection *c, uint64_t room, uint64_t *pla
 
 static bool receive_tls(Transport *t, Connection *c, uint64_t room) {
     size_t limit = c->settings->read_bytes < t->scratch_bytes ? c->settings->read_bytes : t->scratch_bytes;
-    uint64_t usable = room - tls_record_plain_max; // what the session kept back may surface as well
+    uint64_t usable = room - tls_read_kept_max; // what the session kept back may surface as well
     size_t asked = usable < limit ? static_cast<size_t>(usable) : limit;
     ReadStamps stamps;
     int cause = 0;

@@ -201,6 +201,10 @@ Flush transmit(Transport *t, Connection *c) {
         int failure = 0;
         if (c->tx.pending() != 0 && !transmit_tx(t, c, &failure))
             return failure != 0 ? lost(t, c, failure) : Flush::blocked;
+        if (c->tls != nullptr && c->tls->output_kept != 0) {
+            if (encrypt(c, nullptr, 0) < 0) return lost(t, c, c->error.code);
+            if (c->tx.pending() != 0) continue;
+        }
         uint64_t ready = outbox_ready(c);
         if (control_wanted(c) && c->frame_boundary <= c->outbox.head) {
             int status = transmit_control(t, c);

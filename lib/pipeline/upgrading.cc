@@ -240,7 +240,7 @@ void decrypt_head(Transport *t, Connection *c, ByteView input) {
     do {
         got = c->tls->backend->read(c->tls, c->head + c->head_size, c->head_capacity - c->head_size, &c->error);
         if (got > 0) c->head_size += static_cast<size_t>(got);
-    } while (got > 0);
+    } while (got > 0 && (c->tls->more || c->tls->input.size != 0));
     c->tx.end += c->tls->output_used;
     if (c->head_size != 0) upgrade_feed(t, c);
     bool unfinished = c->state == ConnectionState::upgrading;

@@ -160,10 +160,16 @@ static bool dispatch(WsStage *s, WsConnection *c, uint32_t index, const Item &it
     }
 }
 
-// A message that fills the inbox can never be completed: nothing before it is left to be released.
-static bool stuck(const WsConnection *c) {
-    if (c->end - c->start + inbox_slack_bytes < c->mask + 1) return false;
-    return c->inbox_words->head.load(std::memory_order_acquire) >= c->start;
+// The inbox is as full as reading makes it, and the message at its beginning is not complete: the room that heads,
+// control frames and empty fragments take is given back. A message that cannot fit even so is refused.
+static int make_way(WsStage *s, WsConnection *c, uint32_t index) {
+    uint64_t capacity = c->mask + 1;
+    if (c->receiver.bytes_wanted() + inbox_slack_bytes > capacity) return WSXDP_E_MESSAGE_SIZE;
+    if (c->end - c->start + 2 * inbox_slack_bytes < capacity || s->events.room() == 0) return 0;
+    uint64_t moved = c->receiver.compact(c->inbox + (c->start & c->mask));
+    c->start += moved;
+    if (moved != 0) give_back(s, index, c->start);
+    return 0;
 }
 
 static void mark_last(WsStage *s) {
@@ -185,7 +191,7 @@ static bool parse(WsStage *s, WsConnection *c, uint32_t index) {
         if (!c->pending) {
             uint64_t avail = c->end - c->start;
             int status = c->receiver.next(c->inbox + (c->start & c->mask), avail, &c->item);
-            if (status == 0 && avail != 0 && stuck(c)) status = WSXDP_E_MESSAGE_SIZE;
+            if (status == 0 && avail != 0) status = make_way(s, c, index);
             if (status == 0) return true;
             if (status < 0) {
                 c->item.kind = ItemKind::close; // only its place is needed, should the control ring be full

@@ -197,6 +197,18 @@ class Peer:
             pass
 
 
+def send_until_close(peer, message):
+    """Sends message(number) every 5 ms until the client closes, and answers that."""
+    peer.upgrade()
+    number = 0
+    while not select.select([peer.stream], [], [], 0.005)[0]:
+        peer.text(message(number))
+        number += 1
+    opcode, payload = peer.read_frame()
+    if opcode == 8:
+        peer.frame(8, payload)
+
+
 class Server:
     """Runs script(peer) for each connection, on a free loopback port, in threads that end with the server."""
 

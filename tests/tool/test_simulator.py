@@ -19,7 +19,7 @@ def talk(ready, conversation, path=""):
     """Runs conversation(socket) against the exchange with python3-websockets as the client."""
     async def connected():
         context = ssl.create_default_context(cafile=ready["ca"]) if ready["ca"] else None
-        async with websockets.connect(ready["url"] + path, ssl=context) as socket:
+        async with websockets.connect(ready["url"] + path, ssl=context, close_timeout=0.2) as socket:
             return await asyncio.wait_for(conversation(socket), support.LIMIT_S)
     return asyncio.run(connected())
 

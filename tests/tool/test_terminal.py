@@ -12,14 +12,7 @@ LIVE = r"\d+:\d\d  [\d,.]+ msg/s  [\d.]+ k?B/s"
 
 
 def steady(peer):
-    """A message every 5 ms until the client leaves."""
-    peer.upgrade()
-    try:
-        while True:
-            peer.text("m" * 40)
-            time.sleep(0.005)
-    finally:
-        peer.stream.close()
+    support.send_until_close(peer, lambda number: "m" * 40)
 
 
 def slow(peer):

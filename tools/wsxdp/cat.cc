@@ -220,10 +220,11 @@ void Session::stop(const std::string &why) {
     if (stopping_) return;
     stopping_ = true;
     ending_.words = why;
-    learn_stats();
     stop_by_ns_ = forever; // close.timeout_ns bounds what follows
     live_.set_state("closing");
-    if (wsxdp_close(handle_, 0, 1000, "", 0) < 0) over_ = true;
+    if (wsxdp_close(handle_, 0, 1000, "", 0) >= 0) return;
+    learn_stats();
+    over_ = true;
 }
 
 void Session::on_event(const wsxdp_event &event) {
@@ -274,6 +275,7 @@ void Session::on_open(const wsxdp_event &event) {
     learn_facts();
     counts_.facts.tls_resumed = (event.flags & WSXDP_FLAG_RESUMED) != 0;
     live_.set_state("");
+    screen_.forget(); // it still says "connecting"
     std::string text = (event.flags & WSXDP_FLAG_RECONNECTED) ? "open again: " : "open: ";
     text += printable(counts_.facts.url);
     if (!counts_.facts.tls_version.empty()) text += ", " + counts_.facts.tls_version;
@@ -356,8 +358,8 @@ void Session::on_close(const wsxdp_event &event) {
                    (stats.state == WSXDP_STATE_WAITING || stats.state == WSXDP_STATE_CONNECTING);
     if (goes_on && !stopping_) return;
     ending_.close_code = event.code;
+    learn_stats();
     if (!stopping_) {
-        learn_stats();
         judge_close(event, error_said_, was_open);
     } else if (event.error == WSXDP_E_CLOSE_TIMEOUT) {
         screen_.note("the server did not answer the close in time");

@@ -40,6 +40,11 @@ void Screen::hide() {
     shown_ = false;
 }
 
+void Screen::forget() {
+    hide();
+    line_.clear();
+}
+
 void Screen::draw(const std::string &line) {
     line_ = line;
     show();

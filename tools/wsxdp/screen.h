@@ -20,6 +20,7 @@ class Screen {
     bool live() const { return live_; }
     void draw(const std::string &line); // replaces the live line
     void hide();                        // and leaves the cursor where the line was
+    void forget();                      // hides it, and does not show it again before the next draw
     void before_output();
     void after_output();
 
