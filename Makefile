@@ -80,13 +80,15 @@ tls_flags := $(if $(filter none,$(TLS)),-DWSXDP_TLS_NONE=1,-DWSXDP_TLS_OPENSSL=1
 # Paths in debug information are relative, so that two checkouts build the same archive.
 common := $(optimise) $(sanitize) -fPIC -ffile-prefix-map=$(CURDIR)=. $(tls_flags) -MMD -MP
 no_gnu_unique := $(if $(findstring clang,$(CXX)),,-fno-gnu-unique)
+# gcc's guess, which instrumented code and Beast's headers mislead.
+no_maybe := $(if $(findstring clang,$(CXX)),,-Wno-maybe-uninitialized)
 # Exactly what keeps the C++ runtime out of the archive and every name but the public ones hidden.
-lib_flags := -std=c++17 $(warnings) $(common) -fvisibility=hidden -fvisibility-inlines-hidden $(no_gnu_unique) \
+lib_flags := -std=c++17 $(warnings) $(if $(SAN),$(no_maybe)) $(common) -fvisibility=hidden -fvisibility-inlines-hidden $(no_gnu_unique) \
              -fno-exceptions -fno-rtti -fno-threadsafe-statics -ffunction-sections -fdata-sections
 host_flags := -std=c++17 $(warnings) $(common) -pthread
 c_flags := -std=c99 -Wall -Wextra -pedantic $(optimise) $(sanitize) -MMD -MP
 # Tests and benchmarks use other libraries' headers (Beast), whose warnings are not ours to mend.
-test_flags := -std=c++17 -Wall -Wextra -Wshadow $(common) -pthread
+test_flags := -std=c++17 -Wall -Wextra -Wshadow $(no_maybe) $(common) -pthread
 packages := $(if $(filter openssl,$(TLS)),openssl) zlib
 link_libs := $(if $(filter openssl,$(TLS)),-lssl -lcrypto) -lz -pthread
 test_libs := -lcmocka -lssl -lcrypto -lz -pthread
@@ -164,7 +166,7 @@ deps-demo deps-test deps-bench: deps-%:
 deps: deps-bench
 
 programs: $(OUT)/libwsxdp.a $(if $(tool_sources),$(OUT)/wsxdp)
-test-programs: $(tests) $(helpers)
+test-programs: $(tests) $(if $(SAN),,$(helpers))
 thread-programs: $(threaded)
 fuzz-programs: $(replays)
 bench-programs: $(benches) $(helpers)

@@ -28,6 +28,7 @@ using namespace bench;
 
 constexpr size_t counts[] = {1, 16, 256, 1000};
 constexpr long rate = 50000;
+constexpr size_t payload_bytes = 64;
 
 struct FanJob {
     Job job; // Meter's view of it
@@ -60,7 +61,7 @@ void open_bare(const FanJob &fan, int poller, std::vector<Channel> &channels) {
 }
 
 bool receive_bare(int poller, Meter &meter) {
-    static uint8_t buffer[65536];
+    static uint8_t buffer[(payload_bytes + 2) * 900]; // whole frames only: a read never ends inside one
     epoll_event events[256];
     for (;;) {
         int count = epoll_wait(poller, events, 256, 5000);
@@ -71,7 +72,7 @@ bool receive_bare(int poller, Meter &meter) {
             if (got <= 0) return false;
             for (size_t left = whole_frames(buffer, static_cast<size_t>(got), &used); left > 0; left--)
                 if (meter.message()) return true;
-            if (used != static_cast<size_t>(got)) return false; // small messages arrive whole on loopback
+            if (used != static_cast<size_t>(got)) return false; // small writes arrive whole on loopback
         }
     }
 }
@@ -175,10 +176,11 @@ FanJob fan_job(size_t connections, const PeerProcess &peer) {
     FanJob fan;
     fan.connections = connections;
     fan.job.port = peer.port(false);
-    fan.job.bytes = 64;
+    fan.job.bytes = payload_bytes;
     fan.job.warmup = 2 * connections; // every connection's memory has been touched once
     fan.job.count = quick() ? 10000 : 30000;
-    fan.job.target = "/fan?size=64&count=" + std::to_string(fan.job.warmup + fan.job.count) +
+    fan.job.target = "/fan?size=" + std::to_string(payload_bytes) +
+                     "&count=" + std::to_string(fan.job.warmup + fan.job.count) +
                      "&rate=" + std::to_string(rate) + "&connections=" + std::to_string(connections);
     return fan;
 }

@@ -8,15 +8,16 @@
 
 namespace wx {
 
-void *allocate(size_t bytes);               // zeroed; nullptr when out of memory
-void *allocate_aligned(size_t align, size_t bytes); // zeroed; release with deallocate
-void *reallocate(void *old, size_t bytes);  // not zeroed; nullptr leaves old alone
-void deallocate(void *memory);              // nullptr allowed
-void free_secret_text(char *text);           // zero-terminated; wiped first, nullptr allowed
+void *allocate(size_t bytes);                        // zeroed; nullptr when out of memory
+void *allocate_aligned(size_t align, size_t bytes);  // zeroed; release with deallocate
+void *reallocate(void *old, size_t bytes);           // not zeroed; nullptr leaves old alone
+void deallocate(void *memory);                       // nullptr allowed
+void free_secret_text(char *text);                   // zero-terminated; wiped first, nullptr allowed
 char *duplicate_text(const char *text, size_t size); // zero-terminated copy, nullptr when out of memory
 
-uint64_t allocation_count();                // requests so far by this thread
-void allocation_fail_after(int64_t count);  // tests: the count-th request from now fails, and all after; -1 never
+uint64_t allocation_count(); // requests so far by this thread
+void allocation_fail_after(
+    int64_t count); // tests: the count-th request from now fails, and all after; -1 never
 
 template <class T> T *allocate_object() {
     void *memory = allocate_aligned(alignof(T) < 16 ? 16 : alignof(T), sizeof(T));

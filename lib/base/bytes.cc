@@ -114,7 +114,8 @@ int64_t base64_decode(ByteView text, ByteSpan out) {
         // Bits under the padding must be zero, so that one value has one text.
         if ((pad == 1 && (group & 0xFF) != 0) || (pad == 2 && (group & 0xFFFF) != 0)) return -1;
         if (out.size - written < 3 - pad) return -1;
-        for (size_t k = 0; k < 3 - pad; k++) out.data[written++] = static_cast<uint8_t>(group >> (16 - 8 * k));
+        for (size_t k = 0; k < 3 - pad; k++)
+            out.data[written++] = static_cast<uint8_t>(group >> (16 - 8 * k));
     }
     return static_cast<int64_t>(written);
 }

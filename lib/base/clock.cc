@@ -94,7 +94,8 @@ void clock_resync(Clock *clock) {
     // Refine the rate over the longer span: the first measurement was short.
     if (old_base != 0 && tick - old_base > clock->resync_at - old_base && clock->resync_at > old_base &&
         clock->read_ticks != monotonic_ticks) {
-        unsigned __int128 elapsed = static_cast<unsigned __int128>(clock->monotonic_base - old_monotonic) << 32;
+        unsigned __int128 elapsed = static_cast<unsigned __int128>(clock->monotonic_base - old_monotonic)
+                                    << 32;
         clock->ns_per_tick_q32 = static_cast<uint64_t>(elapsed / (tick - old_base));
     }
     unsigned __int128 second = static_cast<unsigned __int128>(ns_per_s) << 32;

@@ -38,8 +38,8 @@ struct Clock {
 
 // Calibrates once per process (about 2 ms at the first call), later calls copy.
 void system_clock_open(Clock *clock);
-void clock_resync(Clock *clock); // cold, about once a second
+void clock_resync(Clock *clock);                 // cold, about once a second
 void fake_clock_open(Clock *clock, Nanos start); // ticks are nanoseconds
-Nanos monotonic_ns(); // for code outside stages
+Nanos monotonic_ns();                            // for code outside stages
 
 } // namespace wx

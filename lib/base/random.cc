@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// getrandom(2) in blocks, and a fixed generator for simulations. Never seeds anything of its own: the kernel's
-// generator is the CSPRNG, the block only saves system calls.
+// getrandom(2) in blocks, and a fixed generator for simulations. Never seeds anything of its own: the
+// kernel's generator is the CSPRNG, the block only saves system calls.
 #include "random.h"
 #include "../../include/wsxdp.h"
 #include <errno.h>

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
-// The C interface to options, and the version text. Checks pointers, then hands on; keeps nothing of its own. The
-// worst it is given is a name or a value that fits nothing: the option table answers that.
+// The C interface to options, and the version text. Checks pointers, then hands on; keeps nothing of its own.
+// The worst it is given is a name or a value that fits nothing: the option table answers that.
 #include "../pipeline/options.h"
 #include "../tls/tls.h"
 
 using namespace wx;
 
 static Options *options_of(wsxdp_config *config) { return reinterpret_cast<Options *>(config); }
-static const Options *options_of(const wsxdp_config *config) { return reinterpret_cast<const Options *>(config); }
+static const Options *options_of(const wsxdp_config *config) {
+    return reinterpret_cast<const Options *>(config);
+}
 
 extern "C" {
 
@@ -60,7 +62,8 @@ int wsxdp_option_at(size_t index, wsxdp_option *out) {
 
 const char *wsxdp_version(void) {
     return tls_backend()->available
-               ? "0.1.0 (transports: socket; placements: inline; TLS: openssl, TLSv1.2 TLSv1.3; permessage-deflate: zlib)"
+               ? "0.1.0 (transports: socket; placements: inline; TLS: openssl, TLSv1.2 TLSv1.3; "
+                 "permessage-deflate: zlib)"
                : "0.1.0 (transports: socket; placements: inline; TLS: none; permessage-deflate: zlib)";
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The C interface: checks arguments, takes the owner word, calls the engine. Nothing else happens here. The owner
-// word is one compare-and-swap per call; a second thread inside gets WSXDP_E_THREAD instead of a race.
+// The C interface: checks arguments, takes the owner word, calls the engine. Nothing else happens here. The
+// owner word is one compare-and-swap per call; a second thread inside gets WSXDP_E_THREAD instead of a race.
 #include "../base/alloc.h"
 #include "../pipeline/engine.h"
 
@@ -9,7 +9,9 @@ using namespace wx;
 static Engine *engine_of(wsxdp *handle) { return reinterpret_cast<Engine *>(handle); }
 static const Engine *engine_of(const wsxdp *handle) { return reinterpret_cast<const Engine *>(handle); }
 static Sender *sender_of(wsxdp_sender *sender) { return reinterpret_cast<Sender *>(sender); }
-static const Options *options_of(const wsxdp_config *config) { return reinterpret_cast<const Options *>(config); }
+static const Options *options_of(const wsxdp_config *config) {
+    return reinterpret_cast<const Options *>(config);
+}
 
 // Inside while this lives, if `held`.
 struct Inside {
@@ -85,7 +87,8 @@ int wsxdp_poll(wsxdp *handle, wsxdp_event *events, size_t cap, int64_t timeout_n
     if (handle == nullptr) return WSXDP_E_INVALID;
     Inside inside(handle);
     if (!inside.held) return WSXDP_E_THREAD;
-    if (events == nullptr || cap == 0) return invalid(inside.engine, "wsxdp_poll needs room for at least one event");
+    if (events == nullptr || cap == 0)
+        return invalid(inside.engine, "wsxdp_poll needs room for at least one event");
     if (cap > INT32_MAX) cap = INT32_MAX;
     return engine_poll(inside.engine, events, cap, timeout_ns);
 }

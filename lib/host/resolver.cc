@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// getaddrinfo in a detached thread. The job is shared by the thread and the asker and freed by whoever is last,
-// so a handle can be freed while the system's resolver still waits for its server. The worst case accepted is a
-// resolver that never answers: it costs one sleeping thread until the system's own timeout.
+// getaddrinfo in a detached thread. The job is shared by the thread and the asker and freed by whoever is
+// last, so a handle can be freed while the system's resolver still waits for its server. The worst case
+// accepted is a resolver that never answers: it costs one sleeping thread until the system's own timeout.
 #include "resolver.h"
 #include "../base/alloc.h"
 #include <arpa/inet.h>
@@ -29,7 +29,8 @@ struct ResolveJob {
     AddressList list;
 };
 
-// NSS modules use more stack than one would think; 8 MiB would only be address space, but with mlockall memory.
+// NSS modules use more stack than one would think; 8 MiB would only be address space, but with mlockall
+// memory.
 constexpr size_t resolver_stack_bytes = 512 * 1024;
 
 static void append(AddressList *list, const sockaddr *address, socklen_t size) {
@@ -71,7 +72,8 @@ int resolve_override(ByteView row, ByteView host, uint16_t port, Family family, 
     ByteView rest = row.from(host.size + 1);
     while (rest.size != 0) {
         const void *comma = memchr(rest.data, ',', rest.size);
-        size_t size = comma ? static_cast<size_t>(static_cast<const uint8_t *>(comma) - rest.data) : rest.size;
+        size_t size =
+            comma ? static_cast<size_t>(static_cast<const uint8_t *>(comma) - rest.data) : rest.size;
         AddressList unused;
         if (resolve_literal(rest.first(size), port, Family::any, &unused) != 1) {
             error->begin(WSXDP_E_RESOLVE).add("resolve.override: '").add(rest.first(size));
@@ -104,7 +106,8 @@ static void *resolver_thread(void *argument) {
     hints.ai_flags = AI_NUMERICSERV;
     job->gai_status = getaddrinfo(job->host, reinterpret_cast<const char *>(digits), &hints, &found);
     job->gai_errno = errno;
-    for (addrinfo *at = found; at != nullptr; at = at->ai_next) append(&job->list, at->ai_addr, at->ai_addrlen);
+    for (addrinfo *at = found; at != nullptr; at = at->ai_next)
+        append(&job->list, at->ai_addr, at->ai_addrlen);
     if (found != nullptr) freeaddrinfo(found);
     job->done.store(true, std::memory_order_release);
     uint64_t one = 1;

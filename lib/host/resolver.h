@@ -31,7 +31,8 @@ int resolve_start(ByteView host, uint16_t port, Family family, int event_fd, Res
 int resolve_result(ResolveJob *job, AddressList *out, ErrorText *error);
 void resolve_drop(ResolveJob *job); // done or not
 
-// The order in which to try: families alternate, beginning with the system's first choice (RFC 8305 section 4).
+// The order in which to try: families alternate, beginning with the system's first choice (RFC 8305 section
+// 4).
 void interleave_families(AddressList *list);
 
 } // namespace wx

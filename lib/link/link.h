@@ -18,12 +18,12 @@ enum class TimestampSource : uint8_t { off, software, hardware };
 
 struct LinkOptions {
     bool no_delay = true;
-    int64_t busy_poll_us = 0;      // SO_BUSY_POLL; 0 leaves the system's setting
+    int64_t busy_poll_us = 0;         // SO_BUSY_POLL; 0 leaves the system's setting
     int64_t receive_buffer_bytes = 0; // SO_RCVBUF, 0 for the kernel's autotuning
     int64_t send_buffer_bytes = 0;
-    const char *interface = "";    // SO_BINDTODEVICE
+    const char *interface = ""; // SO_BINDTODEVICE
     TimestampSource timestamps = TimestampSource::software;
-    uint64_t echo_bytes = 0;       // echo link: how much may be under way
+    uint64_t echo_bytes = 0; // echo link: how much may be under way
 };
 
 // When the newest bytes of a read arrived, CLOCK_REALTIME; 0 unknown.
@@ -35,9 +35,9 @@ struct ReadStamps {
 struct LinkBackend;
 struct Channel {
     const LinkBackend *backend = nullptr;
-    int fd = -1;            // to wait on; -1 when there is none
-    void *state = nullptr;  // backend's own
-    bool stamped = false;   // reads ask for time stamps
+    int fd = -1;           // to wait on; -1 when there is none
+    void *state = nullptr; // backend's own
+    bool stamped = false;  // reads ask for time stamps
 };
 
 struct LinkBackend {

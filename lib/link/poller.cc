@@ -21,7 +21,8 @@ int poller_open(Poller *poller, ErrorText *error) {
     poller->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (poller->epoll_fd >= 0) poller->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (poller->event_fd >= 0) poller->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    if (poller->timer_fd >= 0 && add_own(poller, poller->event_fd) == 0 && add_own(poller, poller->timer_fd) == 0)
+    if (poller->timer_fd >= 0 && add_own(poller, poller->event_fd) == 0 &&
+        add_own(poller, poller->timer_fd) == 0)
         return WSXDP_OK;
     int cause = errno;
     int code = cause == EMFILE || cause == ENFILE ? WSXDP_E_DESCRIPTORS : WSXDP_E_SYSTEM;
@@ -40,7 +41,8 @@ void poller_close(Poller *poller) {
 
 static epoll_event make_event(uint64_t tag, bool read, bool write) {
     epoll_event event = {};
-    event.events = (read ? static_cast<uint32_t>(EPOLLIN | EPOLLRDHUP) : 0u) | (write ? static_cast<uint32_t>(EPOLLOUT) : 0u);
+    event.events = (read ? static_cast<uint32_t>(EPOLLIN | EPOLLRDHUP) : 0u) |
+                   (write ? static_cast<uint32_t>(EPOLLOUT) : 0u);
     event.data.u64 = tag;
     return event;
 }
@@ -102,8 +104,8 @@ void poller_clear(Poller *poller) {
     uint64_t count;
     ssize_t done = read(poller->event_fd, &count, sizeof count);
     (void)done;
-    // After the read: a signal in between finds the flag still set and does not write, but its cause (a sticky
-    // flag or a queue) is looked at by our caller only after this.
+    // After the read: a signal in between finds the flag still set and does not write, but its cause (a
+    // sticky flag or a queue) is looked at by our caller only after this.
     poller->signalled.exchange(0, std::memory_order_acq_rel);
 }
 

@@ -22,7 +22,7 @@ struct Poller {
     int epoll_fd = -1;
     int event_fd = -1;
     int timer_fd = -1;
-    Nanos armed_at = never;          // deadline the timer is set to
+    Nanos armed_at = never;             // deadline the timer is set to
     std::atomic<uint32_t> signalled{0}; // the eventfd holds a count
 };
 

@@ -17,34 +17,46 @@ namespace wx {
 
 int connect_status(int cause) {
     switch (cause) {
-    case ECONNREFUSED: return WSXDP_E_REFUSED;
-    case ETIMEDOUT: return WSXDP_E_CONNECT_TIMEOUT;
+    case ECONNREFUSED:
+        return WSXDP_E_REFUSED;
+    case ETIMEDOUT:
+        return WSXDP_E_CONNECT_TIMEOUT;
     case EHOSTUNREACH:
     case ENETUNREACH:
     case EHOSTDOWN:
     case ENETDOWN:
     case EADDRNOTAVAIL:
-    case EAFNOSUPPORT: return WSXDP_E_UNREACHABLE;
-    case ECONNRESET: return WSXDP_E_RESET;
+    case EAFNOSUPPORT:
+        return WSXDP_E_UNREACHABLE;
+    case ECONNRESET:
+        return WSXDP_E_RESET;
     case EACCES:
-    case EPERM: return WSXDP_E_PERMISSION;
+    case EPERM:
+        return WSXDP_E_PERMISSION;
     case EMFILE:
-    case ENFILE: return WSXDP_E_DESCRIPTORS;
+    case ENFILE:
+        return WSXDP_E_DESCRIPTORS;
     case ENOMEM:
-    case ENOBUFS: return WSXDP_E_MEMORY;
-    default: return WSXDP_E_SYSTEM;
+    case ENOBUFS:
+        return WSXDP_E_MEMORY;
+    default:
+        return WSXDP_E_SYSTEM;
     }
 }
 
 int stream_status(int cause) {
     switch (cause) {
     case ECONNRESET:
-    case EPIPE: return WSXDP_E_RESET;
-    case ETIMEDOUT: return WSXDP_E_DEAD;
+    case EPIPE:
+        return WSXDP_E_RESET;
+    case ETIMEDOUT:
+        return WSXDP_E_DEAD;
     case EHOSTUNREACH:
     case ENETUNREACH:
-    case ENETDOWN: return WSXDP_E_UNREACHABLE;
-    default: return WSXDP_E_SYSTEM;
+    case ENETDOWN:
+        return WSXDP_E_UNREACHABLE;
+    default:
+        return WSXDP_E_SYSTEM;
     }
 }
 
@@ -71,7 +83,8 @@ void address_text(const Address &address, Writer *out) {
 
 static int open_failed(const Address &address, const char *what, int cause, ErrorText *error) {
     int code = connect_status(cause);
-    if (address.storage.ss_family == AF_UNIX && (cause == ENOENT || cause == ECONNREFUSED || cause == ENOTSOCK))
+    if (address.storage.ss_family == AF_UNIX &&
+        (cause == ENOENT || cause == ECONNREFUSED || cause == ENOTSOCK))
         code = WSXDP_E_UNIX_SOCKET;
     uint8_t text[160];
     Writer writer{ByteSpan(text, sizeof text)};
@@ -116,7 +129,8 @@ static void socket_close(Channel *channel, bool reset) {
     channel->fd = -1;
 }
 
-static int socket_open(const Address &address, const LinkOptions &options, Channel *channel, ErrorText *error) {
+static int socket_open(const Address &address, const LinkOptions &options, Channel *channel,
+                       ErrorText *error) {
     int family = address.storage.ss_family;
     *channel = Channel();
     channel->backend = &socket_link;
@@ -127,7 +141,8 @@ static int socket_open(const Address &address, const LinkOptions &options, Chann
         socket_close(channel, false);
         return code;
     }
-    if (connect(channel->fd, reinterpret_cast<const sockaddr *>(&address.storage), address.size) == 0) return 1;
+    if (connect(channel->fd, reinterpret_cast<const sockaddr *>(&address.storage), address.size) == 0)
+        return 1;
     if (errno == EINPROGRESS || errno == EINTR) return 0;
     // A Unix socket whose backlog is full says EAGAIN and will not tell when that changes.
     int code = open_failed(address, "connecting to", errno, error);
@@ -194,7 +209,7 @@ static int64_t socket_write(Channel *channel, const uint8_t *data, size_t size, 
 
 static bool socket_readable(const Channel *) { return false; }
 
-const LinkBackend socket_link = {"socket",    socket_open,     socket_finish, socket_read,
+const LinkBackend socket_link = {"socket",     socket_open,     socket_finish, socket_read,
                                  socket_write, socket_readable, socket_close};
 
 } // namespace wx

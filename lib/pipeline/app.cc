@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Events for the caller. A slot becomes a wsxdp_event: positions become pointers, ticks become nanoseconds. What was
-// handed out is released at the next poll, by connection, so that a batch costs one store per connection and not one
-// per message. Held events keep the bytes from the oldest hold on.
+// Events for the caller. A slot becomes a wsxdp_event: positions become pointers, ticks become nanoseconds.
+// What was handed out is released at the next poll, by connection, so that a batch costs one store per
+// connection and not one per message. Held events keep the bytes from the oldest hold on.
 #include "app.h"
 
 namespace wx {
@@ -112,7 +112,8 @@ static void fill(App *app, AppConnection *c, const EventSlot &slot, wsxdp_event 
     } else if (slot.source == EventSlot::note) {
         on_note(app, c, slot, event);
     }
-    if (slot.kind == WSXDP_EVENT_MESSAGE || (slot.kind == WSXDP_EVENT_FRAGMENT && (slot.flags & WSXDP_FLAG_FIRST)))
+    if (slot.kind == WSXDP_EVENT_MESSAGE ||
+        (slot.kind == WSXDP_EVENT_FRAGMENT && (slot.flags & WSXDP_FLAG_FIRST)))
         c->sequence++;
     if (slot.kind == WSXDP_EVENT_MESSAGE || slot.kind == WSXDP_EVENT_FRAGMENT) event->sequence = c->sequence;
 }
@@ -253,12 +254,14 @@ static bool inbox_pressed(const AppConnection *c, uint64_t eighths) {
     return (tail - head) * 8 >= c->inbox.capacity * eighths;
 }
 
-// Three quarters full is pressure; dropping goes on until half is free, so that it is not done for every message.
+// Three quarters full is pressure; dropping goes on until half is free, so that it is not done for every
+// message.
 bool app_under_pressure(const App *app) {
     if (app->conflating == 0) return false;
     if (ring_pressed(app, 6)) return true;
     for (size_t i = 0; i < app->connection_limit; i++)
-        if (app->connections[i].conflate && app->connections[i].id != 0 && inbox_pressed(&app->connections[i], 6))
+        if (app->connections[i].conflate && app->connections[i].id != 0 &&
+            inbox_pressed(&app->connections[i], 6))
             return true;
     return false;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The app stage: the caller's end. Turns event slots into wsxdp_events, releases what the caller is done with,
-// frames what it sends into outboxes. Files: app.cc (events, release, hold), send.cc, sender.h/.cc.
+// The app stage: the caller's end. Turns event slots into wsxdp_events, releases what the caller is done
+// with, frames what it sends into outboxes. Files: app.cc (events, release, hold), send.cc, sender.h/.cc.
 #pragma once
 #include "../base/random.h"
 #include "settings.h"
@@ -14,13 +14,13 @@ struct AppCounters {
 };
 
 struct AppConnection {
-    uint32_t id = 0; // 0: not in use
+    uint32_t id = 0;    // 0: not in use
     uint32_t state = 0; // WSXDP_STATE_ as the caller knows it
     bool conflate = false;
     bool touched = false; // in the list of connections to release
     bool want_writable = false;
     bool close_asked = false;
-    bool ended = false; // CLOSE was handed out; retire when released and nothing is held
+    bool ended = false;      // CLOSE was handed out; retire when released and nothing is held
     bool in_message = false; // a fragmented message is being sent
     bool message_is_text = false;
     bool message_compressed = false;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// From URL to open: resolve, race TCP attempts (RFC 8305), ask the proxy, TLS, upgrade. A state machine that never
-// waits: each function does what can be done now and leaves a deadline and an interest in a descriptor. Every way
-// to fail ends in keep_lost with its own code and a sentence. Cold: allocates.
-#include "../base/alloc.h"
+// From URL to open: resolve, race TCP attempts (RFC 8305), ask the proxy, TLS, upgrade. A state machine that
+// never waits: each function does what can be done now and leaves a deadline and an interest in a descriptor.
+// Every way to fail ends in keep_lost with its own code and a sentence. Cold: allocates.
 #include "connecting.h"
+#include "../base/alloc.h"
 #include "transport.h"
 
 namespace wx {
@@ -26,7 +26,8 @@ static int unix_address(Connection *c) {
     ByteSpan path(local.sun_path, sizeof local.sun_path - 1);
     if (percent_decode(c->url.host, path) < 0) {
         c->error.begin(WSXDP_E_URL).add("the ws+unix path is longer than ");
-        c->error.number(static_cast<int64_t>(path.size)).add(" bytes or badly %-encoded; use a shorter path or a symbolic link");
+        c->error.number(static_cast<int64_t>(path.size))
+            .add(" bytes or badly %-encoded; use a shorter path or a symbolic link");
         return WSXDP_E_URL;
     }
     memcpy(&c->addresses.addresses[0].storage, &local, sizeof local);
@@ -48,7 +49,8 @@ static int find_addresses(Transport *t, Connection *c) {
         if (status != 0) return status;
     }
     if (resolve_literal(host, dial_port(c), c->settings->family, &c->addresses) == 1) return 1;
-    return resolve_start(host, dial_port(c), c->settings->family, t->poller->event_fd, &c->resolve, &c->error);
+    return resolve_start(host, dial_port(c), c->settings->family, t->poller->event_fd, &c->resolve,
+                         &c->error);
 }
 
 static void no_address(Connection *c) {
@@ -96,7 +98,9 @@ static void race_lost(Transport *t, Connection *c, Race *race, int code, const c
         start_race(t, c);
     } else if (races_active(c) == 0) {
         if (c->failed_addresses > 1)
-            c->error.add(" (all ").number(static_cast<int64_t>(c->failed_addresses)).add(" addresses failed)");
+            c->error.add(" (all ")
+                .number(static_cast<int64_t>(c->failed_addresses))
+                .add(" addresses failed)");
         connect_failed(t, c);
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Opening and ending a handle and its connections. Everything is allocated here; a failure at any step undoes the
-// steps before it, in one place.
+// Opening and ending a handle and its connections. Everything is allocated here; a failure at any step undoes
+// the steps before it, in one place.
 #include "engine.h"
 #include "../base/alloc.h"
 
@@ -23,7 +23,9 @@ static int check_supported(const Options &o, ErrorText *error) {
 
 static RegionSizes region_sizes(const Options &o) {
     RegionSizes sizes;
-    auto rounded = [&o](Option option) { return power_of_two_at_least(static_cast<uint64_t>(o.integer(option))); };
+    auto rounded = [&o](Option option) {
+        return power_of_two_at_least(static_cast<uint64_t>(o.integer(option)));
+    };
     sizes.connections = rounded(Option::connections_max);
     sizes.inbox_bytes = rounded(Option::inbox_bytes);
     sizes.outbox_bytes = rounded(Option::outbox_bytes);
@@ -58,10 +60,11 @@ static void wire_rings(Engine *e) {
     open_end<NoteSlot>(&e->app.notes, e, at.event_notes, n.note_slots);
 }
 
+// Zeroed and not touched: what a connection needs is constructed when there is one, so a handle with room for
+// a thousand and one of them costs the memory of one.
 template <class T> static T *allocate_array(size_t count) {
-    T *array = static_cast<T *>(allocate_aligned(alignof(T) < 64 ? 64 : alignof(T), (count ? count : 1) * sizeof(T)));
-    for (size_t i = 0; array != nullptr && i < count; i++) new (&array[i]) T();
-    return array;
+    static_assert(alignof(T) <= 16, "the heap's alignment");
+    return static_cast<T *>(allocate((count ? count : 1) * sizeof(T)));
 }
 
 static int allocate_stages(Engine *e, const Options &o) {
@@ -82,7 +85,6 @@ static int allocate_stages(Engine *e, const Options &o) {
     bool all = e->transport.connections && e->transport.live && e->transport.scratch && e->ws.connections &&
                e->app.connections && e->app.touched && e->app.held && e->senders && e->generations;
     if (!all) return WSXDP_E_MEMORY;
-    for (size_t i = 0; i < connections; i++) e->transport.connections[i].index = static_cast<uint32_t>(i);
     e->transport.connection_limit = e->ws.connection_limit = e->app.connection_limit = connections;
     while ((size_t{1} << e->app.generation_shift) < connections) e->app.generation_shift++;
     return WSXDP_OK;
@@ -163,12 +165,14 @@ static int parse_urls(Connection *c, const char *url, ErrorText *error) {
 static int need_tls(Engine *e, Connection *c, ErrorText *error) {
     if (c->url.scheme != Scheme::wss) return WSXDP_OK;
     if (!tls_backend()->available) {
-        error->begin(WSXDP_E_UNSUPPORTED).add("wss:// is not in this build (TLS=none); build with TLS=openssl");
+        error->begin(WSXDP_E_UNSUPPORTED)
+            .add("wss:// is not in this build (TLS=none); build with TLS=openssl");
         return WSXDP_E_UNSUPPORTED;
     }
     int status = settings_need_tls(c->settings, &e->settings, 1, error);
     for (size_t i = 0; i < e->transport.live_count && c->settings->tls == nullptr && status >= 0; i++)
-        status = settings_need_tls(c->settings, &e->transport.connections[e->transport.live[i]].settings, 1, error);
+        status = settings_need_tls(c->settings, &e->transport.connections[e->transport.live[i]].settings, 1,
+                                   error);
     return status;
 }
 
@@ -231,7 +235,8 @@ static int prepare(Engine *e, Connection *c, const char *url, const Options *opt
     if (status >= 0) status = parse_urls(c, url, error);
     if (status >= 0) status = need_tls(e, c, error);
     if (status >= 0) status = region_map_connection(&e->region, c->index, &c->area, error);
-    if (status >= 0 && c->settings->deflate) status = region_map_inflated(&e->region, c->index, &c->area, error);
+    if (status >= 0 && c->settings->deflate)
+        status = region_map_inflated(&e->region, c->index, &c->area, error);
     return status;
 }
 
@@ -239,9 +244,12 @@ int engine_connect(Engine *e, const char *url, const Options *options, uint32_t 
     Connection *c = free_slot(e);
     if (c == nullptr) {
         error->begin(WSXDP_E_CONNECTIONS).add("connections.max=");
-        error->number(e->settings->options->integer(Option::connections_max)).add(" connections exist; raise it");
+        error->number(e->settings->options->integer(Option::connections_max))
+            .add(" connections exist; raise it");
         return WSXDP_E_CONNECTIONS;
     }
+    new (c) Connection();
+    c->index = static_cast<uint32_t>(c - e->transport.connections);
     int status = prepare(e, c, url, options, error);
     if (status >= 0 && e->app.commands.room() == 0) {
         error->begin(WSXDP_E_AGAIN).add("the command queue is full; poll, then try again");

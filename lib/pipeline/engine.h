@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A handle: the region, the stages, and the inline placement, which runs every stage in the caller's thread inside
-// poll. Files: engine.cc (open, connect, free), inline.cc (poll, waiting), facts.cc (stats, info).
+// A handle: the region, the stages, and the inline placement, which runs every stage in the caller's thread
+// inside poll. Files: engine.cc (open, connect, free), inline.cc (poll, waiting), facts.cc (stats, info).
 #pragma once
 #include "app.h"
 #include "sender.h"

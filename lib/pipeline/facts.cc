@@ -8,13 +8,18 @@ namespace wx {
 static uint32_t public_state(const Engine *e, const AppConnection *a) {
     const Connection &c = e->transport.connections[app_index(&e->app, a)];
     switch (c.state) {
-    case ConnectionState::open: return a->state == WSXDP_STATE_CLOSING ? WSXDP_STATE_CLOSING : WSXDP_STATE_OPEN;
+    case ConnectionState::open:
+        return a->state == WSXDP_STATE_CLOSING ? WSXDP_STATE_CLOSING : WSXDP_STATE_OPEN;
     case ConnectionState::closing:
-    case ConnectionState::draining: return WSXDP_STATE_CLOSING;
-    case ConnectionState::waiting: return c.ever_open || c.attempts ? WSXDP_STATE_WAITING : WSXDP_STATE_CONNECTING;
+    case ConnectionState::draining:
+        return WSXDP_STATE_CLOSING;
+    case ConnectionState::waiting:
+        return c.ever_open || c.attempts ? WSXDP_STATE_WAITING : WSXDP_STATE_CONNECTING;
     case ConnectionState::finished:
-    case ConnectionState::unused: return WSXDP_STATE_CLOSED;
-    default: return WSXDP_STATE_CONNECTING;
+    case ConnectionState::unused:
+        return WSXDP_STATE_CLOSED;
+    default:
+        return WSXDP_STATE_CONNECTING;
     }
 }
 
@@ -87,7 +92,8 @@ static void socket_address(const Connection &c, bool peer, Writer *out) {
     memset(&address.storage, 0, sizeof address.storage);
     sockaddr *raw = reinterpret_cast<sockaddr *>(&address.storage);
     if (c.channel.fd < 0) return;
-    int status = peer ? getpeername(c.channel.fd, raw, &address.size) : getsockname(c.channel.fd, raw, &address.size);
+    int status =
+        peer ? getpeername(c.channel.fd, raw, &address.size) : getsockname(c.channel.fd, raw, &address.size);
     if (status == 0) address_text(address, out);
 }
 
@@ -103,7 +109,10 @@ int engine_info(Engine *e, AppConnection *a, const char *what, Writer *out) {
     if (is("url")) {
         const Url &u = c.url;
         // Without credentials: this text ends up in logs.
-        out->text(u.scheme == Scheme::wss ? "wss://" : u.scheme == Scheme::ws ? "ws://" : u.scheme == Scheme::echo ? "echo:" : "ws+unix://");
+        out->text(u.scheme == Scheme::wss    ? "wss://"
+                  : u.scheme == Scheme::ws   ? "ws://"
+                  : u.scheme == Scheme::echo ? "echo:"
+                                             : "ws+unix://");
         if (u.scheme == Scheme::echo) return WSXDP_OK;
         if (u.host_is_ipv6) out->u8('[');
         out->bytes(u.host);
@@ -119,7 +128,9 @@ int engine_info(Engine *e, AppConnection *a, const char *what, Writer *out) {
     } else if (is("transport")) {
         out->text(c.url.scheme == Scheme::echo ? "echo" : "socket");
     } else if (is("mode")) {
-        out->text(c.url.scheme == Scheme::echo ? "memory" : c.url.scheme == Scheme::ws_unix ? "unix" : "kernel-tcp");
+        out->text(c.url.scheme == Scheme::echo      ? "memory"
+                  : c.url.scheme == Scheme::ws_unix ? "unix"
+                                                    : "kernel-tcp");
     } else if (is("subprotocol")) {
         out->text(c.subprotocol);
     } else if (is("extensions")) {
@@ -135,7 +146,10 @@ int engine_info(Engine *e, AppConnection *a, const char *what, Writer *out) {
     } else if (is("tls.resumed")) {
         out->text(c.facts.resumed ? "yes" : "no");
     } else {
-        e->app.error.begin(WSXDP_E_INVALID).add("wsxdp_info: no fact is called '").add(name.first(40)).add("'");
+        e->app.error.begin(WSXDP_E_INVALID)
+            .add("wsxdp_info: no fact is called '")
+            .add(name.first(40))
+            .add("'");
         return WSXDP_E_INVALID;
     }
     return WSXDP_OK;

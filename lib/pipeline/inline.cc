@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT
-// The inline placement: poll runs transport, ws and app in turn in the caller's thread, and waits as the option
-// says. With few connections it reads the sockets without asking the poller, which saves a system call per message;
-// with many it asks first. Between going to sleep and a wake-up from another thread nothing can be lost: the
-// sleeper announces itself before it looks a last time, the waker rings before it looks for a sleeper.
+// The inline placement: poll runs transport, ws and app in turn in the caller's thread, and waits as the
+// option says. With few connections it reads the sockets without asking the poller, which saves a system call
+// per message; with many it asks first. Between going to sleep and a wake-up from another thread nothing can
+// be lost: the sleeper announces itself before it looks a last time, the waker rings before it looks for a
+// sleeper.
 #include "../base/alloc.h"
 #include "engine.h"
 
 namespace wx {
 
-constexpr size_t direct_max = 4;          // connections read without epoll: a failed read costs about as much
-constexpr uint32_t backlog_polls_max = 8; // polls served from the backlog before the network is looked at again
-constexpr int settle_rounds = 16;         // progress without events that one poll(0) follows
+constexpr size_t direct_max = 4; // connections read without epoll: a failed read costs about as much
+constexpr uint32_t backlog_polls_max =
+    8;                            // polls served from the backlog before the network is looked at again
+constexpr int settle_rounds = 16; // progress without events that one poll(0) follows
 
 // ---- other threads ----
 
@@ -101,7 +103,8 @@ static bool run_round(Engine *e, const PollerEvent *events, int count, bool read
 // ---- waiting ----
 
 static bool disturbed(const Engine *e) {
-    return e->wake_asked.load(std::memory_order_acquire) != 0 || e->doorbell.load(std::memory_order_acquire) != 0;
+    return e->wake_asked.load(std::memory_order_acquire) != 0 ||
+           e->doorbell.load(std::memory_order_acquire) != 0;
 }
 
 static bool work_left(Engine *e) {

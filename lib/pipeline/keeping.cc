@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// What happens to a connection once it is open, and how it ends: close handshakes, keepalive, silence, loss, and the
-// wait before the next attempt. All ends go through keep_lost, which tells the app exactly once and either
-// schedules an attempt or finishes. The worst case accepted: so many connections end at once that the notes ring
-// is full; the rest wait, unread, until there is room.
+// What happens to a connection once it is open, and how it ends: close handshakes, keepalive, silence, loss,
+// and the wait before the next attempt. All ends go through keep_lost, which tells the app exactly once and
+// either schedules an attempt or finishes. The worst case accepted: so many connections end at once that the
+// notes ring is full; the rest wait, unread, until there is room.
 #include "../base/alloc.h"
 #include "connecting.h"
 
@@ -34,8 +34,8 @@ static bool silent(const Connection *c, ConnectionState state) {
 
 void set_state(Transport *t, Connection *c, ConnectionState state) {
     t->unsettled_count += (unsettled(state) ? 1u : 0u) - (unsettled(c->state) ? 1u : 0u);
-    t->resolving_count += (state == ConnectionState::resolving ? 1u : 0u) -
-                          (c->state == ConnectionState::resolving ? 1u : 0u);
+    t->resolving_count +=
+        (state == ConnectionState::resolving ? 1u : 0u) - (c->state == ConnectionState::resolving ? 1u : 0u);
     t->silent_count += (silent(c, state) ? 1u : 0u) - (c->counted_silent ? 1u : 0u);
     c->counted_silent = silent(c, state);
     c->state = state;
@@ -58,7 +58,8 @@ static int send_subscriptions(Transport *t, Connection *c) {
         const OptionText &text = o.at(Option::subscribe, i);
         size_t records = text.size / c->settings->record_bytes + 2;
         uint8_t *frame = static_cast<uint8_t *>(allocate(text.size + frame_head_max));
-        bool room = tx_reserve(c, c->tx.end + text.size + frame_head_max + records * tls_record_overhead + tx_bytes);
+        bool room =
+            tx_reserve(c, c->tx.end + text.size + frame_head_max + records * tls_record_overhead + tx_bytes);
         int status = WSXDP_E_MEMORY;
         if (frame != nullptr && room) {
             uint32_t mask = c->settings->mask_zero ? 0 : random_u32(t->random);
@@ -92,7 +93,8 @@ void keep_opened(Transport *t, Connection *c, ByteView leftover) {
     c->inbox.rewind_if_empty();
     if (!notes_have_room(t) || t->metadata.room() <= notes_reserve || c->inbox.room() < leftover.size) {
         // The app has not taken what earlier openings left; an attempt later will find room.
-        c->error.begin(WSXDP_E_OVERFLOW).add("opened, but the caller has not taken the events before; trying again");
+        c->error.begin(WSXDP_E_OVERFLOW)
+            .add("opened, but the caller has not taken the events before; trying again");
         keep_lost(t, c, WSXDP_E_OVERFLOW);
         return;
     }
@@ -152,12 +154,21 @@ void keep_schedule(Transport *t, Connection *c) {
     case ConnectionState::upgrading:
         at = c->step_deadline < c->attempt_deadline ? c->step_deadline : c->attempt_deadline;
         break;
-    case ConnectionState::racing: at = racing_deadline(c); break;
-    case ConnectionState::open: at = c->write_broken ? c->step_deadline : open_deadline(c); break;
+    case ConnectionState::racing:
+        at = racing_deadline(c);
+        break;
+    case ConnectionState::open:
+        at = c->write_broken ? c->step_deadline : open_deadline(c);
+        break;
     case ConnectionState::closing:
-    case ConnectionState::draining: at = c->step_deadline; break;
-    case ConnectionState::waiting: at = c->retry_at; break;
-    default: break;
+    case ConnectionState::draining:
+        at = c->step_deadline;
+        break;
+    case ConnectionState::waiting:
+        at = c->retry_at;
+        break;
+    default:
+        break;
     }
     if (c->end_waits) at = t->now + ns_per_ms;
     c->deadline = at;
@@ -232,7 +243,11 @@ void keep_on_time(Transport *t, Connection *c) {
 void keep_drop_channel(Transport *t, Connection *c, bool reset) {
     if (c->registered) poller_remove(t->poller, c->channel.fd);
     c->registered = false;
-    if (c->tls != nullptr) c->tls->backend->session_free(c->tls);
+    if (c->tls != nullptr) {
+        c->counters.records_received += c->tls->records_in;
+        c->counters.records_sent += c->tls->records_out;
+        c->tls->backend->session_free(c->tls);
+    }
     c->tls = nullptr;
     if (c->channel.backend != nullptr) c->channel.backend->close(&c->channel, reset);
     c->channel = Channel();
@@ -373,10 +388,17 @@ void keep_on_control(Transport *t, const ControlSlot &slot) {
         if (c->counters.round_trip_min == 0 || slot.value < c->counters.round_trip_min)
             c->counters.round_trip_min = slot.value;
         break;
-    case ControlSlot::close: on_peer_close(t, c, slot); break;
-    case ControlSlot::fail: on_broken_rule(t, c, slot); break;
-    case ControlSlot::ended: keep_lost(t, c, c->error.code); break;
-    default: break;
+    case ControlSlot::close:
+        on_peer_close(t, c, slot);
+        break;
+    case ControlSlot::fail:
+        on_broken_rule(t, c, slot);
+        break;
+    case ControlSlot::ended:
+        keep_lost(t, c, c->error.code);
+        break;
+    default:
+        break;
     }
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// What the transport tells: opened, failed, trying again, over. Each is a note (facts and text) behind a metadata
-// slot, so that it keeps its place among the bytes. State changes are rare and each needs at most two notes; the
-// rings are sized so that the stage checks for room once, before a change, and never loses one.
+// What the transport tells: opened, failed, trying again, over. Each is a note (facts and text) behind a
+// metadata slot, so that it keeps its place among the bytes. State changes are rare and each needs at most
+// two notes; the rings are sized so that the stage checks for room once, before a change, and never loses
+// one.
 #include "transport.h"
 
 namespace wx {

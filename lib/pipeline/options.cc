@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
-// Setting options: find the row, check the type and range, store. A set that fails changes nothing and leaves a
-// sentence that names the option and what it takes. Cold: allocates. The worst input accepted is any bytes at all.
+// Setting options: find the row, check the type and range, store. A set that fails changes nothing and leaves
+// a sentence that names the option and what it takes. Cold: allocates. The worst input accepted is any bytes
+// at all.
 #include "options.h"
 #include "../base/alloc.h"
 
 namespace wx {
 
 const OptionRow option_rows[option_count] = {
-#define X(identifier, name, type, flags, def, minimum, maximum, unit, choices, doc)                                 \
+#define X(identifier, name, type, flags, def, minimum, maximum, unit, choices, doc)                          \
     {name, type, flags, def, minimum, maximum, unit, choices, doc},
     WX_OPTIONS(X)
 #undef X
@@ -33,11 +34,11 @@ struct Unit {
 };
 
 static const Unit units[] = {
-    {"ns", "ns", 1},          {"us", "ns", 1000},        {"ms", "ns", 1000000},       {"s", "ns", 1000000000},
-    {"m", "ns", 60000000000}, {"h", "ns", WX_HOUR_NS},   {"us", "us", 1},             {"ms", "us", 1000},
-    {"s", "us", 1000000},     {"B", "bytes", 1},         {"KiB", "bytes", 1024},      {"MiB", "bytes", 1048576},
-    {"GiB", "bytes", WX_GIB}, {"kB", "bytes", 1000},     {"MB", "bytes", 1000000},    {"GB", "bytes", 1000000000},
-    {"k", "bytes", 1024},     {"K", "bytes", 1024},      {"M", "bytes", 1048576},     {"G", "bytes", WX_GIB},
+    {"ns", "ns", 1},          {"us", "ns", 1000},      {"ms", "ns", 1000000},    {"s", "ns", 1000000000},
+    {"m", "ns", 60000000000}, {"h", "ns", WX_HOUR_NS}, {"us", "us", 1},          {"ms", "us", 1000},
+    {"s", "us", 1000000},     {"B", "bytes", 1},       {"KiB", "bytes", 1024},   {"MiB", "bytes", 1048576},
+    {"GiB", "bytes", WX_GIB}, {"kB", "bytes", 1000},   {"MB", "bytes", 1000000}, {"GB", "bytes", 1000000000},
+    {"k", "bytes", 1024},     {"K", "bytes", 1024},    {"M", "bytes", 1048576},  {"G", "bytes", WX_GIB},
 };
 
 bool parse_quantity(ByteView text, const char *unit, int64_t *out) {
@@ -130,7 +131,8 @@ static int append_text(OptionSlot *slot, ByteView name, ByteView value) {
     OptionText *grown = static_cast<OptionText *>(reallocate(slot->texts, bytes));
     if (grown == nullptr) return WSXDP_E_MEMORY;
     slot->texts = grown;
-    OptionText text = {duplicate_text(name.text(), name.size), duplicate_text(value.text(), value.size), value.size};
+    OptionText text = {duplicate_text(name.text(), name.size), duplicate_text(value.text(), value.size),
+                       value.size};
     if (text.name == nullptr || text.data == nullptr) {
         deallocate(text.name);
         deallocate(text.data);
@@ -203,20 +205,24 @@ static int set_row(Options *options, size_t index, ByteView rest, ByteView value
     int64_t number = 0;
     switch (row.type) {
     case WSXDP_OPTION_INT:
-        if (!parse_quantity(value, row.unit, &number)) return refuse(options, WSXDP_E_OPTION_TYPE, row, value);
+        if (!parse_quantity(value, row.unit, &number))
+            return refuse(options, WSXDP_E_OPTION_TYPE, row, value);
         return store_integer(options, index, number, value);
     case WSXDP_OPTION_BOOL:
         if (!parse_bool(value, &number)) return refuse(options, WSXDP_E_OPTION_TYPE, row, value);
         return store_integer(options, index, number, value);
     case WSXDP_OPTION_CHOICE:
-        if (!parse_choice(value, row.choices, &number)) return refuse(options, WSXDP_E_OPTION_RANGE, row, value);
+        if (!parse_choice(value, row.choices, &number))
+            return refuse(options, WSXDP_E_OPTION_RANGE, row, value);
         return store_integer(options, index, number, value);
-    default: return store_text(options, index, rest, value);
+    default:
+        return store_text(options, index, rest, value);
     }
 }
 
 static int finish(Options *options, int status) {
-    if (status == WSXDP_E_MEMORY) options->error.begin(WSXDP_E_MEMORY).add("setting an option: out of memory");
+    if (status == WSXDP_E_MEMORY)
+        options->error.begin(WSXDP_E_MEMORY).add("setting an option: out of memory");
     if (status >= 0) options->error.clear();
     return status;
 }
@@ -305,7 +311,8 @@ static bool same_values(const OptionSlot &a, const OptionSlot &b) {
     if (a.integer != b.integer || a.text_count != b.text_count) return false;
     for (size_t i = 0; i < a.text_count; i++) {
         const OptionText &x = a.texts[i], &y = b.texts[i];
-        if (!equal(ByteView(x.data, x.size), ByteView(y.data, y.size)) || !equal(ByteView(x.name), ByteView(y.name)))
+        if (!equal(ByteView(x.data, x.size), ByteView(y.data, y.size)) ||
+            !equal(ByteView(x.name), ByteView(y.name)))
             return false;
     }
     return true;

@@ -27,8 +27,8 @@ struct OptionRow {
 };
 extern const OptionRow option_rows[option_count];
 
-constexpr size_t option_values_max = 4096;           // of one repeating option: a list, not a database
-constexpr size_t option_text_bytes_max = 16u << 20;  // of one value: CA bundles are under 1 MiB
+constexpr size_t option_values_max = 4096;          // of one repeating option: a list, not a database
+constexpr size_t option_text_bytes_max = 16u << 20; // of one value: CA bundles are under 1 MiB
 
 // One value of a text-like option. name is the part after the dot for prefix options.
 struct OptionText {
@@ -61,7 +61,7 @@ struct Options {
 
 Options *options_new(); // defaults; nullptr when out of memory
 void options_free(Options *options);
-Options *options_copy(const Options *from); // nullptr when out of memory
+Options *options_copy(const Options *from);                                 // nullptr when out of memory
 bool options_equal(const Options *a, const Options *b, const char *prefix); // of those whose name begins so
 int options_set(Options *options, const char *name, ByteView value);
 int options_set_int(Options *options, const char *name, int64_t value);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The receiving hot path: one large read per call, straight into the inbox, or by way of TLS, which decrypts
-// straight into the inbox. Reading stops while the inbox has no room, and so does the peer in the end; nothing
-// is dropped here. The worst case accepted: a record that surfaces only now although its bytes were counted
-// before, for which the inbox keeps inbox_slack_bytes free.
+// straight into the inbox. Reading stops while the inbox has no room, and so does the peer in the end;
+// nothing is dropped here. The worst case accepted: a record that surfaces only now although its bytes were
+// counted before, for which the inbox keeps inbox_slack_bytes free.
 #include "transport.h"
 
 namespace wx {
@@ -12,7 +12,8 @@ static void explain_end(Connection *c, int code, int cause) {
     ErrorText &error = c->error;
     if (code == WSXDP_E_EOF && c->write_broken) code = WSXDP_E_RESET;
     if (code == WSXDP_E_EOF && c->tls != nullptr && !c->record_closed) {
-        error.begin(WSXDP_E_TLS_TRUNCATED).add("the peer ended TCP without a TLS close_notify: data may be missing");
+        error.begin(WSXDP_E_TLS_TRUNCATED)
+            .add("the peer ended TCP without a TLS close_notify: data may be missing");
     } else if (code == WSXDP_E_EOF) {
         error.begin(code).add("the peer ended the connection without a WebSocket close");
     } else if (code == WSXDP_E_RESET) {
@@ -40,7 +41,8 @@ static void ended(Transport *t, Connection *c, int code, int cause) {
 
 static void stall(Transport *t, Connection *c) {
     if (c->settings->overflow == Overflow::close) {
-        c->error.begin(WSXDP_E_OVERFLOW).add("the caller is too slow: the inbox (inbox.bytes) is full, overflow=close");
+        c->error.begin(WSXDP_E_OVERFLOW)
+            .add("the caller is too slow: the inbox (inbox.bytes) is full, overflow=close");
         keep_lost(t, c, WSXDP_E_OVERFLOW);
         return;
     }
@@ -133,8 +135,7 @@ static bool receive_tls(Transport *t, Connection *c, uint64_t room) {
     uint64_t plain = 0;
     int64_t result = decrypt(t, c, room, &plain);
     if (c->tls == nullptr) return true; // lost while answering
-    if (plain != 0)
-        announce(t, c, plain, stamps, read_tick, t->clock->ticks());
+    if (plain != 0) announce(t, c, plain, stamps, read_tick, t->clock->ticks());
     if (result == WSXDP_E_CLOSED) {
         c->record_closed = true;
         ended(t, c, WSXDP_E_EOF, 0);

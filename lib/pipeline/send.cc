@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// From the caller's bytes to frames in the outbox: all of a message or nothing. Text is checked, compressed if that
-// was agreed on, masked on the way in, so that the payload is touched once. Never sends: placement does, right after.
+// From the caller's bytes to frames in the outbox: all of a message or nothing. Text is checked, compressed
+// if that was agreed on, masked on the way in, so that the payload is touched once. Never sends: placement
+// does, right after.
 #include "app.h"
 
 namespace wx {
@@ -15,8 +16,10 @@ static bool is_control(uint32_t opcode) { return opcode == WSXDP_PING || opcode 
 constexpr uint32_t known_flags = WSXDP_SEND_MORE | WSXDP_SEND_NOT_FINAL | WSXDP_SEND_UNCOMPRESSED;
 
 static int check_state(App *app, AppConnection *c) {
-    if (c->state == WSXDP_STATE_CLOSED || c->close_asked) return refuse(app, WSXDP_E_CLOSED, "the connection is closing or closed");
-    if (c->state != WSXDP_STATE_OPEN) return refuse(app, WSXDP_E_STATE, "the connection is not open; wait for the OPEN event");
+    if (c->state == WSXDP_STATE_CLOSED || c->close_asked)
+        return refuse(app, WSXDP_E_CLOSED, "the connection is closing or closed");
+    if (c->state != WSXDP_STATE_OPEN)
+        return refuse(app, WSXDP_E_STATE, "the connection is not open; wait for the OPEN event");
     return WSXDP_OK;
 }
 
@@ -25,15 +28,19 @@ static int check_send(App *app, AppConnection *c, uint32_t opcode, ByteView data
     int status = check_state(app, c);
     if (status < 0) return status;
     if (is_control(opcode)) {
-        if (data.size > control_payload_max) return refuse(app, WSXDP_E_TOO_BIG, "a ping or pong carries at most 125 bytes");
-        if (flags & WSXDP_SEND_NOT_FINAL) return refuse(app, WSXDP_E_INVALID, "a ping or pong cannot be fragmented");
+        if (data.size > control_payload_max)
+            return refuse(app, WSXDP_E_TOO_BIG, "a ping or pong carries at most 125 bytes");
+        if (flags & WSXDP_SEND_NOT_FINAL)
+            return refuse(app, WSXDP_E_INVALID, "a ping or pong cannot be fragmented");
         return WSXDP_OK;
     }
     if (opcode != WSXDP_TEXT && opcode != WSXDP_BINARY && opcode != WSXDP_CONTINUATION)
-        return refuse(app, WSXDP_E_INVALID, "no such opcode; use WSXDP_TEXT, BINARY, CONTINUATION, PING or PONG");
+        return refuse(app, WSXDP_E_INVALID,
+                      "no such opcode; use WSXDP_TEXT, BINARY, CONTINUATION, PING or PONG");
     if ((opcode == WSXDP_CONTINUATION) != c->in_message)
-        return refuse(app, WSXDP_E_STATE, c->in_message ? "a fragmented message is under way: send WSXDP_CONTINUATION"
-                                                        : "there is no fragmented message to continue");
+        return refuse(app, WSXDP_E_STATE,
+                      c->in_message ? "a fragmented message is under way: send WSXDP_CONTINUATION"
+                                    : "there is no fragmented message to continue");
     return WSXDP_OK;
 }
 
@@ -48,7 +55,8 @@ static int check_text(App *app, AppConnection *c, uint32_t opcode, ByteView data
 
 static int no_room(App *app, AppConnection *c, uint64_t needed) {
     if (needed > c->outbox.capacity)
-        return refuse(app, WSXDP_E_TOO_BIG, "the message exceeds outbox.bytes; raise it or send fragments (WSXDP_SEND_NOT_FINAL)");
+        return refuse(app, WSXDP_E_TOO_BIG,
+                      "the message exceeds outbox.bytes; raise it or send fragments (WSXDP_SEND_NOT_FINAL)");
     c->counters.refused++;
     if (!c->want_writable) app->writable_waiters++;
     c->want_writable = true;
@@ -75,7 +83,8 @@ static void publish(AppConnection *c, uint64_t bytes) {
 }
 
 // A message in frames of at most fragment_bytes, final only on the last; RSV1 only on the first.
-static int put_message(App *app, AppConnection *c, uint8_t opcode, bool compressed, bool final, ByteView payload) {
+static int put_message(App *app, AppConnection *c, uint8_t opcode, bool compressed, bool final,
+                       ByteView payload) {
     uint64_t part = c->settings->send_fragment_bytes;
     if (part == 0 || part > payload.size || opcode >= opcode_close) part = payload.size;
     uint64_t frames = part != 0 ? (payload.size + part - 1) / part : 1;
@@ -87,8 +96,8 @@ static int put_message(App *app, AppConnection *c, uint8_t opcode, bool compress
     uint64_t size = 0;
     for (uint64_t i = 0; i < frames; i++) {
         bool last = i + 1 == frames;
-        uint8_t first = static_cast<uint8_t>((i == 0 ? opcode : static_cast<uint8_t>(opcode_continuation)) | (last && final ? 0x80 : 0) |
-                                             (i == 0 && compressed ? 0x40 : 0));
+        uint8_t first = static_cast<uint8_t>((i == 0 ? opcode : static_cast<uint8_t>(opcode_continuation)) |
+                                             (last && final ? 0x80 : 0) | (i == 0 && compressed ? 0x40 : 0));
         size += put_frame(app, c, out + size, first, payload.from(i * part).first(part));
     }
     publish(c, size);
@@ -106,7 +115,8 @@ static int put_compressed(App *app, AppConnection *c, uint8_t opcode, bool final
     if (size < 0) return refuse(app, static_cast<int>(size), "compression failed");
     uint32_t mask = next_mask(app, c);
     // RSV1 is set on the first frame of a message only (RFC 7692 section 6.1).
-    uint8_t first = static_cast<uint8_t>(opcode | (final ? 0x80 : 0) | (opcode != opcode_continuation ? 0x40 : 0));
+    uint8_t first =
+        static_cast<uint8_t>(opcode | (final ? 0x80 : 0) | (opcode != opcode_continuation ? 0x40 : 0));
     size_t head = frame_head_build(out, first, static_cast<uint64_t>(size), true, mask);
     memmove(out + head, body, static_cast<size_t>(size));
     mask_apply(out + head, out + head, static_cast<size_t>(size), mask, 0);
@@ -147,7 +157,8 @@ int app_send(App *app, AppConnection *c, uint32_t opcode, ByteView data, uint32_
 int app_send_begin(App *app, AppConnection *c, uint32_t opcode, size_t cap, void **buf) {
     int status = check_send(app, c, opcode, ByteView("", 0), 0);
     if (status < 0) return status;
-    if (is_control(opcode)) return refuse(app, WSXDP_E_INVALID, "send_begin is for messages; send pings with wsxdp_send");
+    if (is_control(opcode))
+        return refuse(app, WSXDP_E_INVALID, "send_begin is for messages; send pings with wsxdp_send");
     if (c->deflater != nullptr)
         return refuse(app, WSXDP_E_UNSUPPORTED, "send_begin on a compressed connection; use wsxdp_send");
     uint64_t needed = cap + frame_head_max;
@@ -161,7 +172,8 @@ int app_send_begin(App *app, AppConnection *c, uint32_t opcode, size_t cap, void
 
 int app_send_commit(App *app, AppConnection *c, size_t size, uint32_t flags) {
     if (c->begun == 0) return refuse(app, WSXDP_E_STATE, "commit without a begin");
-    if (size > c->begun - frame_head_max) return refuse(app, WSXDP_E_INVALID, "commit of more than begin gave room for");
+    if (size > c->begun - frame_head_max)
+        return refuse(app, WSXDP_E_INVALID, "commit of more than begin gave room for");
     uint8_t opcode = c->begun_opcode;
     bool final = (flags & WSXDP_SEND_NOT_FINAL) == 0;
     uint8_t *out = c->outbox.at_tail();
@@ -207,12 +219,15 @@ static int command(App *app, AppConnection *c, uint8_t kind, uint16_t code, Byte
 }
 
 int app_close(App *app, AppConnection *c, uint16_t code, ByteView reason) {
-    if (c->state == WSXDP_STATE_CLOSED || c->close_asked) return refuse(app, WSXDP_E_CLOSED, "the connection is closing or closed");
+    if (c->state == WSXDP_STATE_CLOSED || c->close_asked)
+        return refuse(app, WSXDP_E_CLOSED, "the connection is closing or closed");
     if (code != 0 && !close_code_valid(code))
-        return refuse(app, WSXDP_E_INVALID, "a close code is 1000-1003, 1007-1014 or 3000-4999 (RFC 6455 section 7.4)");
+        return refuse(app, WSXDP_E_INVALID,
+                      "a close code is 1000-1003, 1007-1014 or 3000-4999 (RFC 6455 section 7.4)");
     if (reason.size > control_payload_max - 2 || (code == 0 && reason.size != 0))
         return refuse(app, WSXDP_E_INVALID, "a close reason has at most 123 bytes and needs a code");
-    if (!utf8_valid(reason.data, reason.size)) return refuse(app, WSXDP_E_INVALID, "the close reason is not UTF-8");
+    if (!utf8_valid(reason.data, reason.size))
+        return refuse(app, WSXDP_E_INVALID, "the close reason is not UTF-8");
     int status = command(app, c, CommandSlot::close, code, reason);
     if (status < 0) return status;
     c->close_asked = true;

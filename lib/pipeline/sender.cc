@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The sender's ring. Everything that can be judged without the connection is judged in the sending thread, so that
-// the owner never has to refuse what was already accepted; the one exception is a connection that ends first.
+// The sender's ring. Everything that can be judged without the connection is judged in the sending thread, so
+// that the owner never has to refuse what was already accepted; the one exception is a connection that ends
+// first.
 #include "sender.h"
 #include "../base/alloc.h"
 #include "../ring/region.h"
@@ -25,7 +26,8 @@ int sender_create(uint64_t bytes, uint64_t message_max, bool check_utf8, Sender 
     SenderShared *shared = allocate_object<SenderShared>();
     if (sender != nullptr && shared != nullptr) {
         sender->shared = shared;
-        shared->capacity = power_of_two_at_least(bytes == 0 ? default_bytes : (bytes < page_bytes ? page_bytes : bytes));
+        shared->capacity =
+            power_of_two_at_least(bytes == 0 ? default_bytes : (bytes < page_bytes ? page_bytes : bytes));
         shared->message_max = message_max;
         shared->check_utf8 = check_utf8;
         shared->memory_fd = memfd_create("wsxdp-sender", MFD_CLOEXEC);

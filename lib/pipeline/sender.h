@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Messages from another thread to a connection: a byte ring of its own per sender, so that threads never meet on
-// anything but their own two words, and a doorbell that wakes the owner. Whole messages only.
+// Messages from another thread to a connection: a byte ring of its own per sender, so that threads never meet
+// on anything but their own two words, and a doorbell that wakes the owner. Whole messages only.
 #pragma once
 #include "../ring/bytering.h"
 #include "../ws/frame.h"

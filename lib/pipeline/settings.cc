@@ -83,7 +83,9 @@ int settings_new(Options *options, uint64_t inbox_bytes, uint64_t outbox_bytes, 
     read_link(settings, outbox_bytes);
     uint64_t fits = inbox_bytes - inbox_bytes / 8 - inbox_slack_bytes;
     if (!settings->receiver.stream && settings->message_max_bytes > fits) {
-        error->begin(WSXDP_E_INVALID).add("message.max_bytes=").number(static_cast<int64_t>(settings->message_max_bytes));
+        error->begin(WSXDP_E_INVALID)
+            .add("message.max_bytes=")
+            .number(static_cast<int64_t>(settings->message_max_bytes));
         error->add(" does not fit in inbox.bytes=").number(static_cast<int64_t>(inbox_bytes));
         error->add(", which holds whole messages up to ").number(static_cast<int64_t>(fits));
         error->add("; raise inbox.bytes or set message.stream");
@@ -134,7 +136,8 @@ static int tls_open(Settings *settings, const char **pins, ErrorText *error) {
 int settings_need_tls(Settings *settings, Settings *const *others, size_t other_count, ErrorText *error) {
     if (settings->tls != nullptr) return WSXDP_OK;
     for (size_t i = 0; i < other_count; i++) {
-        if (others[i]->tls == nullptr || !options_equal(others[i]->options, settings->options, "tls.")) continue;
+        if (others[i]->tls == nullptr || !options_equal(others[i]->options, settings->options, "tls."))
+            continue;
         settings->tls = others[i]->tls;
         settings->tls->references++;
         return WSXDP_OK;

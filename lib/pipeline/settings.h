@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A connection's options in the form that the stages use: read once, shared by every connection made with the
-// same ones, never changed. Also holds the TLS context, which is shared by equal tls.* options, so that tickets
-// and trusted certificates are loaded once and not a thousand times.
+// same ones, never changed. Also holds the TLS context, which is shared by equal tls.* options, so that
+// tickets and trusted certificates are loaded once and not a thousand times.
 #pragma once
 #include "../host/resolver.h"
 #include "../http/upgrade.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What travels in the rings between stages. Fixed sizes, plain data, no pointers: the same bytes mean the same
-// in every process that maps the region.
+// What travels in the rings between stages. Fixed sizes, plain data, no pointers: the same bytes mean the
+// same in every process that maps the region.
 #pragma once
 #include "../base/clock.h"
 #include "../ring/region.h"
@@ -49,7 +49,7 @@ struct EventSlot {
     uint8_t opcode;
     uint8_t pad;
     uint32_t flags;
-    uint32_t frames; // completed by this event
+    uint32_t frames;   // completed by this event
     uint64_t position; // of the bytes, in source
     uint64_t size;
     int64_t value;
@@ -70,11 +70,11 @@ static_assert(sizeof(EventSlot) == 128, "two cache lines");
 // ws -> transport: what the frames demand.
 struct ControlSlot {
     enum Kind : uint8_t {
-        ping = 1,   // answer with payload
-        pong = 2,   // our keepalive was answered; value = round trip
-        close = 3,  // the peer's close: code, payload = reason
-        fail = 4,   // a rule was broken: error
-        ended = 5,  // all bytes before the stream's end are parsed, and there was no close among them
+        ping = 1,  // answer with payload
+        pong = 2,  // our keepalive was answered; value = round trip
+        close = 3, // the peer's close: code, payload = reason
+        fail = 4,  // a rule was broken: error
+        ended = 5, // all bytes before the stream's end are parsed, and there was no close among them
     };
     uint32_t index;
     uint8_t kind;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The sending hot path. What is queued leaves in this order: bytes already made (tx), control frames, the outbox.
-// Control frames go between two data frames, never inside one: the outbox describes itself, so the next frame
-// boundary is found by reading frame heads. Without TLS the outbox is handed to the link as it lies; with TLS each
-// stretch of up to record_bytes becomes one record. Never waits: what the link does not take stays.
+// The sending hot path. What is queued leaves in this order: bytes already made (tx), control frames, the
+// outbox. Control frames go between two data frames, never inside one: the outbox describes itself, so the
+// next frame boundary is found by reading frame heads. Without TLS the outbox is handed to the link as it
+// lies; with TLS each stretch of up to record_bytes becomes one record. Never waits: what the link does not
+// take stays.
 #include "transport.h"
 
 namespace wx {
@@ -167,7 +168,8 @@ static int64_t transmit_outbox(Connection *c, uint64_t ready) {
     const uint8_t *data = c->outbox.at(c->outbox.head);
     int64_t taken;
     if (c->tls != nullptr) {
-        size_t size = ready < c->settings->record_bytes ? static_cast<size_t>(ready) : c->settings->record_bytes;
+        size_t size =
+            ready < c->settings->record_bytes ? static_cast<size_t>(ready) : c->settings->record_bytes;
         taken = encrypt(c, data, size);
     } else {
         int cause = 0;
@@ -180,8 +182,8 @@ static int64_t transmit_outbox(Connection *c, uint64_t ready) {
     return c->tls != nullptr || static_cast<uint64_t>(taken) == ready ? 1 : 0;
 }
 
-// The peer's last words may still be unread (a close frame before its reset): writing stops, reading goes on and
-// finds the end itself, or the close timeout does.
+// The peer's last words may still be unread (a close frame before its reset): writing stops, reading goes on
+// and finds the end itself, or the close timeout does.
 static Flush lost(Transport *t, Connection *c, int code) {
     if (code != WSXDP_E_RESET) {
         keep_lost(t, c, code);

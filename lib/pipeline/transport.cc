@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The transport stage's loop: commands and control first, then what the poller reports, then what waits for room,
-// then what is due. Each connection is read once per step, so that one with much to say does not starve the rest.
+// The transport stage's loop: commands and control first, then what the poller reports, then what waits for
+// room, then what is due. Each connection is read once per step, so that one with much to say does not starve
+// the rest.
 #include "transport.h"
 #include "../base/alloc.h"
 #include "connecting.h"

@@ -2,8 +2,9 @@
 // The transport stage: every connection's way from URL to open and back, its socket, its TLS. Takes outboxes,
 // control and commands; gives inboxes, metadata and notes. One object serves all connections of a handle.
 //
-// Files: transport.cc (the stage: step, what is due), receive.cc and transmit.cc (the hot path), connecting.cc
-// (resolve, TCP, proxy, TLS, upgrade), keeping.cc (close, keepalive, loss, reconnect), notes.cc.
+// Files: transport.cc (the stage: step, what is due), receive.cc and transmit.cc (the hot path),
+// connecting.cc (resolve, TCP, proxy, TLS, upgrade), keeping.cc (close, keepalive, loss, reconnect),
+// notes.cc.
 #pragma once
 #include "../base/random.h"
 #include "../http/proxy.h"
@@ -70,11 +71,11 @@ struct Connection {
     // -- hot
     ConnectionState state = ConnectionState::unused;
     bool counted_silent = false; // part of Transport::silent_count
-    bool registered = false; // the channel's descriptor is in the poller
-    bool want_read = false;  // as registered
+    bool registered = false;     // the channel's descriptor is in the poller
+    bool want_read = false;      // as registered
     bool want_write = false;
-    bool stalled = false; // reading stopped for lack of inbox room
-    bool likely_more = false; // the last read was large
+    bool stalled = false;       // reading stopped for lack of inbox room
+    bool likely_more = false;   // the last read was large
     bool record_closed = false; // close_notify received
     bool write_broken = false;  // the link takes no more; what can still be read is read
     bool read_ended = false;    // the stream is over; ws may still find a close in what came before
@@ -160,7 +161,7 @@ struct Transport {
     uint32_t *live = nullptr;    // indices of connections in use
     size_t live_count = 0;
     size_t stalled_count = 0;
-    size_t unsettled_count = 0;  // connections not open: their descriptors must be polled
+    size_t unsettled_count = 0; // connections not open: their descriptors must be polled
     size_t resolving_count = 0;
     size_t silent_count = 0; // open, without a descriptor (echo)
     uint64_t changes = 0;    // connections made, opened or lost: cold work that may allocate
@@ -185,7 +186,7 @@ bool receive_from(Transport *t, Connection *c);
 enum class Flush : uint8_t { done, blocked, lost };
 Flush transmit(Transport *t, Connection *c);
 int transmit_frame(Transport *t, Connection *c, uint8_t first, ByteView payload); // into tx, by way of TLS
-int transmit_bytes(Transport *t, Connection *c, ByteView bytes);                 // the same, no frame
+int transmit_bytes(Transport *t, Connection *c, ByteView bytes);                  // the same, no frame
 bool transmit_tx(Transport *t, Connection *c, int *failure);
 bool tx_reserve(Connection *c, size_t bytes); // cold: makes the buffer at least this large
 // -- connecting.cc
@@ -200,10 +201,11 @@ void keep_on_time(Transport *t, Connection *c);
 void keep_on_control(Transport *t, const ControlSlot &slot);
 void keep_on_command(Transport *t, const CommandSlot &slot);
 void keep_opened(Transport *t, Connection *c, ByteView leftover);
-// The connection or attempt is over for this reason; the sentence is in c->error. Tells, then retries or ends.
+// The connection or attempt is over for this reason; the sentence is in c->error. Tells, then retries or
+// ends.
 void keep_lost(Transport *t, Connection *c, int code);
 void keep_drop_channel(Transport *t, Connection *c, bool reset); // socket and TLS go, what is known stays
-void keep_schedule(Transport *t, Connection *c); // recomputes c->deadline
+void keep_schedule(Transport *t, Connection *c);                 // recomputes c->deadline
 void set_state(Transport *t, Connection *c, ConnectionState state);
 void watch(Transport *t, Connection *c, bool read, bool write);
 // -- notes.cc

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The second half of connecting: TCP is there; ask the proxy for a tunnel, do the TLS handshake, send the upgrade
-// request and judge the answer. Bytes are gathered in c->head until the connection is open; what follows the
-// response head already belongs to the WebSocket and is handed on. Cold: allocates.
+// The second half of connecting: TCP is there; ask the proxy for a tunnel, do the TLS handshake, send the
+// upgrade request and judge the answer. Bytes are gathered in c->head until the connection is open; what
+// follows the response head already belongs to the WebSocket and is handed on. Cold: allocates.
 #include "../base/alloc.h"
 #include "connecting.h"
 
@@ -34,7 +34,6 @@ static bool need_head_buffer(Transport *t, Connection *c) {
 }
 
 // ---- upgrade ----
-
 
 static size_t gather_headers(Connection *c, HeaderField *fields) {
     const Options &o = *c->settings->options;
@@ -165,7 +164,8 @@ static bool judge_response(Transport *t, Connection *c, size_t head_bytes) {
         return false;
     }
     copy_text(c->subprotocol, sizeof c->subprotocol, result.subprotocol);
-    if (result.extension_field_count != 0) copy_text(c->extensions, sizeof c->extensions, result.extension_fields[0]);
+    if (result.extension_field_count != 0)
+        copy_text(c->extensions, sizeof c->extensions, result.extension_fields[0]);
     return true;
 }
 
@@ -191,7 +191,8 @@ static void begin_tls(Transport *t, Connection *c) {
     ticket.decimal(c->url.port);
     const char *name = c->settings->options->text(Option::tls_server_name);
     ByteView host = name[0] ? ByteView(name) : c->url.host;
-    int status = tls_backend()->session_open(c->settings->tls->context, host, ticket.view(), &c->tls, &c->error);
+    int status =
+        tls_backend()->session_open(c->settings->tls->context, host, ticket.view(), &c->tls, &c->error);
     if (status < 0) {
         c->tls = nullptr;
         fail(t, c);
@@ -238,14 +239,17 @@ void decrypt_head(Transport *t, Connection *c, ByteView input) {
     c->tls->output_used = 0;
     int64_t got;
     do {
-        got = c->tls->backend->read(c->tls, c->head + c->head_size, c->head_capacity - c->head_size, &c->error);
+        got =
+            c->tls->backend->read(c->tls, c->head + c->head_size, c->head_capacity - c->head_size, &c->error);
         if (got > 0) c->head_size += static_cast<size_t>(got);
     } while (got > 0 && (c->tls->more || c->tls->input.size != 0));
     c->tx.end += c->tls->output_used;
     if (c->head_size != 0) upgrade_feed(t, c);
     bool unfinished = c->state == ConnectionState::upgrading;
     if (got == WSXDP_E_CLOSED && unfinished) {
-        c->error.begin(WSXDP_E_EOF).add(c->url.host).add(" closed the connection instead of answering the upgrade request");
+        c->error.begin(WSXDP_E_EOF)
+            .add(c->url.host)
+            .add(" closed the connection instead of answering the upgrade request");
         fail(t, c);
     } else if (got < 0 && unfinished) {
         fail(t, c);
@@ -281,7 +285,8 @@ void begin_tunnel(Transport *t, Connection *c) {
     c->head_size = 0;
     if (!need_head_buffer(t, c)) return;
     Writer out{ByteSpan(c->tx.data, c->tx.capacity)};
-    int status = proxy_tunnel_open(&c->tunnel, c->proxy, c->url.host, c->url.host_is_ipv6, c->url.port, &c->error);
+    int status =
+        proxy_tunnel_open(&c->tunnel, c->proxy, c->url.host, c->url.host_is_ipv6, c->url.port, &c->error);
     if (status >= 0) status = proxy_tunnel_begin(&c->tunnel, &out, &c->error);
     if (status < 0) {
         fail(t, c);

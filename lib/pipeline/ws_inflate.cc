@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Compressed messages: from the inbox into the connection's inflate buffer, a second ring of the same size, so that
-// what the caller sees is contiguous here too. An item that does not fit now is continued later where it stopped.
-// Worst case accepted: a bomb; it is cut off at the ratio and size limits before it takes more than the buffer.
+// Compressed messages: from the inbox into the connection's inflate buffer, a second ring of the same size,
+// so that what the caller sees is contiguous here too. An item that does not fit now is continued later where
+// it stopped. Worst case accepted: a bomb; it is cut off at the ratio and size limits before it takes more
+// than the buffer.
 #include "ws_emit.h"
 
 namespace wx {
@@ -13,7 +14,8 @@ static EventSlot *claim(WsStage *s, WsConnection *c, uint32_t index, uint64_t si
     slot->index = index;
     slot->source = EventSlot::inflated;
     slot->opcode = c->item.opcode;
-    slot->flags = (c->item.opcode == opcode_text ? WSXDP_FLAG_TEXT : WSXDP_FLAG_BINARY) | WSXDP_FLAG_COMPRESSED;
+    slot->flags =
+        (c->item.opcode == opcode_text ? WSXDP_FLAG_TEXT : WSXDP_FLAG_BINARY) | WSXDP_FLAG_COMPRESSED;
     slot->position = c->inflated.tail;
     slot->size = size;
     slot->parse = s->now;
@@ -65,7 +67,8 @@ static int feed(WsConnection *c) {
     uint8_t *out = c->inflated.at_tail() + c->item_produced;
     size_t produced = 0;
     size_t before = input.size;
-    int status = inflater_feed(c->inflater, &input, last, ByteSpan(out, room), c->settings->message_max_bytes, &produced);
+    int status = inflater_feed(c->inflater, &input, last, ByteSpan(out, room), c->settings->message_max_bytes,
+                               &produced);
     c->item_taken += before - input.size;
     c->item_produced += produced;
     c->message_inflated += produced;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Chunks in, events out. The events of one read are published together, so that the last of them can be marked; a
-// connection that cannot go on is put aside and tried again at the next step. Whatever positions the metadata ring
-// holds are checked against the inbox before use. Never copies a message, except into the inflate buffer.
+// Chunks in, events out. The events of one read are published together, so that the last of them can be
+// marked; a connection that cannot go on is put aside and tried again at the next step. Whatever positions
+// the metadata ring holds are checked against the inbox before use. Never copies a message, except into the
+// inflate buffer.
 #include "ws_stage.h"
 #include "ws_emit.h"
 
@@ -13,11 +14,13 @@ static void add_chunk(WsConnection *c, const MetadataSlot &slot) {
     uint64_t end = slot.position + slot.size;
     if (c->chunk_count == WsConnection::chunks_max) {
         uint32_t last = (c->chunk_first + c->chunk_count - 1) % WsConnection::chunks_max;
-        c->chunks[last] = Chunk{end, slot.poll_tick, slot.tls_tick, slot.transport_tick, slot.kernel_ns, slot.nic_ns};
+        c->chunks[last] =
+            Chunk{end, slot.poll_tick, slot.tls_tick, slot.transport_tick, slot.kernel_ns, slot.nic_ns};
         return;
     }
     uint32_t next = (c->chunk_first + c->chunk_count++) % WsConnection::chunks_max;
-    c->chunks[next] = Chunk{end, slot.poll_tick, slot.tls_tick, slot.transport_tick, slot.kernel_ns, slot.nic_ns};
+    c->chunks[next] =
+        Chunk{end, slot.poll_tick, slot.tls_tick, slot.transport_tick, slot.kernel_ns, slot.nic_ns};
 }
 
 static void drop_chunks(WsConnection *c, uint64_t position) {
@@ -94,7 +97,8 @@ static bool on_ping_or_pong(WsStage *s, WsConnection *c, uint32_t index, const I
     bool ping = item.kind == ItemKind::ping;
     int64_t trip = ping ? 0 : pong_round_trip(s, c, item);
     bool tells = ping || trip != 0;
-    if (s->event_notes.room() == 0 || s->events.room() == 0 || (tells && s->control.room() == 0)) return false;
+    if (s->event_notes.room() == 0 || s->events.room() == 0 || (tells && s->control.room() == 0))
+        return false;
     NoteSlot *note = s->event_notes.claim();
     EventSlot *slot = s->events.claim();
     note->size = static_cast<uint16_t>(item.size);
@@ -154,28 +158,38 @@ static bool on_message(WsStage *s, WsConnection *c, uint32_t index, const Item &
 static bool dispatch(WsStage *s, WsConnection *c, uint32_t index, const Item &item) {
     switch (item.kind) {
     case ItemKind::message:
-    case ItemKind::piece: return item.compressed ? ws_inflate(s, c, index) : on_message(s, c, index, item);
-    case ItemKind::close: return on_close(s, c, index, item);
-    default: return on_ping_or_pong(s, c, index, item);
+    case ItemKind::piece:
+        return item.compressed ? ws_inflate(s, c, index) : on_message(s, c, index, item);
+    case ItemKind::close:
+        return on_close(s, c, index, item);
+    default:
+        return on_ping_or_pong(s, c, index, item);
     }
 }
 
-// The inbox is as full as reading makes it, and the message at its beginning is not complete: the room that heads,
-// control frames and empty fragments take is given back. A message that cannot fit even so is refused.
+// The inbox is as full as reading makes it, and the message at its beginning is not complete: the room that
+// heads, control frames and empty fragments take is given back. A message that cannot fit even so is refused.
 static int make_way(WsStage *s, WsConnection *c, uint32_t index) {
     uint64_t capacity = c->mask + 1;
-    if (c->receiver.bytes_wanted() + inbox_slack_bytes > capacity) return WSXDP_E_MESSAGE_SIZE;
     if (c->end - c->start + 2 * inbox_slack_bytes < capacity || s->events.room() == 0) return 0;
     uint64_t moved = c->receiver.compact(c->inbox + (c->start & c->mask));
     c->start += moved;
     if (moved != 0) give_back(s, index, c->start);
-    return 0;
+    return c->receiver.bytes_wanted() + inbox_slack_bytes > capacity ? WSXDP_E_MESSAGE_SIZE : 0;
 }
 
+static bool is_message(const EventSlot &slot) {
+    return slot.kind == WSXDP_EVENT_MESSAGE || slot.kind == WSXDP_EVENT_FRAGMENT;
+}
+
+// Of what this read brought, the last message is marked, even when a ping follows it.
 static void mark_last(WsStage *s) {
-    EventSlot *newest = s->events.newest_claimed();
-    if (newest != nullptr && (newest->kind == WSXDP_EVENT_MESSAGE || newest->kind == WSXDP_EVENT_FRAGMENT))
-        newest->flags |= WSXDP_FLAG_LAST_IN_BATCH;
+    for (uint64_t at = s->events.tail; at != s->events.published_tail; at--) {
+        EventSlot *slot = &s->events.slots[(at - 1) & (s->events.capacity - 1)];
+        if (!is_message(*slot)) continue;
+        slot->flags |= WSXDP_FLAG_LAST_IN_BATCH;
+        break;
+    }
     s->events.publish();
 }
 
@@ -317,7 +331,8 @@ bool ws_step(WsStage *s, Tick now) {
             if (s->connections[copy.index].blocked || !on_note(s, copy)) break;
         } else if (copy.kind == MetadataSlot::end) {
             WsConnection *c = &s->connections[copy.index];
-            if (c->blocked || !tell_control(s, c, copy.index, ControlSlot::ended, 0, 0, 0, ByteView("", 0))) break;
+            if (c->blocked || !tell_control(s, c, copy.index, ControlSlot::ended, 0, 0, 0, ByteView("", 0)))
+                break;
         } else {
             on_bytes(s, copy);
         }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The WebSocket stage: bytes in inboxes to events. Takes metadata and notes from the transport; gives events to
-// the app, and control (pongs, closes, broken rules) back to the transport. Never sends, never reads a
-// descriptor. When the app's ring or a connection's inflate buffer is full it leaves the connection where it is
-// and comes back; other connections go on.
+// The WebSocket stage: bytes in inboxes to events. Takes metadata and notes from the transport; gives events
+// to the app, and control (pongs, closes, broken rules) back to the transport. Never sends, never reads a
+// descriptor. When the app's ring or a connection's inflate buffer is full it leaves the connection where it
+// is and comes back; other connections go on.
 #pragma once
 #include "../base/clock.h"
 #include "settings.h"
@@ -31,8 +31,8 @@ struct WsConnection {
     ByteRingWords *inbox_words = nullptr;
     uint64_t start = 0; // of the window that receiver looks at
     uint64_t end = 0;
-    // Chunks whose bytes are not all consumed. Bounded: when full, the newest takes more bytes in, which makes
-    // only the time stamps between first and last of a very scattered message coarser.
+    // Chunks whose bytes are not all consumed. Bounded: when full, the newest takes more bytes in, which
+    // makes only the time stamps between first and last of a very scattered message coarser.
     static constexpr size_t chunks_max = 16;
     Chunk chunks[chunks_max];
     uint32_t chunk_first = 0;
@@ -45,10 +45,10 @@ struct WsConnection {
     // compression
     Inflater *inflater = nullptr;
     ByteRingProducer inflated;
-    Item item{};            // the newest from the receiver
-    bool inflating = false; // that item is partly inflated
-    uint64_t item_taken = 0;    // compressed bytes fed
-    uint64_t item_produced = 0; // of the message, inflated
+    Item item{};                   // the newest from the receiver
+    bool inflating = false;        // that item is partly inflated
+    uint64_t item_taken = 0;       // compressed bytes fed
+    uint64_t item_produced = 0;    // of the message, inflated
     uint64_t message_inflated = 0; // streamed message so far
     bool inflated_first = true;    // no piece of this message told yet
     Utf8 utf8;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// A ring of bytes mapped twice back to back, so that any run of up to `capacity` bytes is contiguous in memory
-// and no wrap flag is needed. Carries the inbox of a connection (transport -> ws -> app) and its outbox
-// (app -> transport).
+// A ring of bytes mapped twice back to back, so that any run of up to `capacity` bytes is contiguous in
+// memory and no wrap flag is needed. Carries the inbox of a connection (transport -> ws -> app) and its
+// outbox (app -> transport).
 //
 // Positions count bytes for ever. When the ring is empty the producer jumps to the next lap (rewind): a
-// connection whose consumer keeps up then lives in the first few pages, which stay in cache. The consumer never
-// notices, since it is told positions by other means (slots, or the tail); it must only treat the words as
-// opaque positions.
+// connection whose consumer keeps up then lives in the first few pages, which stay in cache. The consumer
+// never notices, since it is told positions by other means (slots, or the tail); it must only treat the words
+// as opaque positions.
 #pragma once
 #include "../base/cpu.h"
 #include "../base/status.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Making, checking and mapping the shared region. All of it is cold. Never leaves a name in any file system: a
-// memfd lives as long as its descriptors and maps. The worst case accepted is a region made by another version or
-// cut short: it is refused before a byte of it is used.
+// Making, checking and mapping the shared region. All of it is cold. Never leaves a name in any file system:
+// a memfd lives as long as its descriptors and maps. The worst case accepted is a region made by another
+// version or cut short: it is refused before a byte of it is used.
 #include "region.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -77,7 +77,8 @@ int region_create(Region *region, const RegionSizes &sizes, const RegionLayout &
     if (region->fd < 0) {
         int cause = errno;
         if (cause != EMFILE && cause != ENFILE) return region_failed(error, "memfd_create", cause);
-        error->begin(WSXDP_E_DESCRIPTORS, cause).add("creating the shared region: no file descriptors left; ");
+        error->begin(WSXDP_E_DESCRIPTORS, cause)
+            .add("creating the shared region: no file descriptors left; ");
         error->add("raise the limit (ulimit -n)");
         return WSXDP_E_DESCRIPTORS;
     }
@@ -89,8 +90,7 @@ int region_create(Region *region, const RegionSizes &sizes, const RegionLayout &
         cause = errno;
         step = "sealing it";
     } else {
-        void *base =
-            mmap(nullptr, layout.rings_end, PROT_READ | PROT_WRITE, MAP_SHARED, region->fd, 0);
+        void *base = mmap(nullptr, layout.rings_end, PROT_READ | PROT_WRITE, MAP_SHARED, region->fd, 0);
         if (base == MAP_FAILED) {
             cause = errno;
             step = "mapping it";
@@ -178,7 +178,8 @@ void region_unmap_connection(Region *region, uint64_t index, ConnectionArea *are
     if (area->words != nullptr) munmap(area->words, page_bytes);
     // The seals forbid resizing, not giving pages back.
     fallocate(region->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-              static_cast<off_t>(area_offset(region, index)), static_cast<off_t>(region->layout.connection_bytes));
+              static_cast<off_t>(area_offset(region, index)),
+              static_cast<off_t>(region->layout.connection_bytes));
     *area = ConnectionArea();
 }
 

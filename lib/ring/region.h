@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The shared region: one sealed memfd that holds every ring, inbox and outbox of a handle, sized by options and
-// recorded in its header. Memory is taken by the kernel only where it is touched, so unused connection areas
-// cost nothing.
+// The shared region: one sealed memfd that holds every ring, inbox and outbox of a handle, sized by options
+// and recorded in its header. Memory is taken by the kernel only where it is touched, so unused connection
+// areas cost nothing.
 //
 //   header page | ring words and slots | connection areas: words page, inbox, inflate inbox, outbox
 //
@@ -17,8 +17,8 @@ constexpr uint32_t region_version = 1;
 constexpr uint64_t page_bytes = 4096;
 
 struct RegionSizes {
-    uint64_t connections = 0;    // power of two
-    uint64_t inbox_bytes = 0;    // power of two, as all below
+    uint64_t connections = 0; // power of two
+    uint64_t inbox_bytes = 0; // power of two, as all below
     uint64_t outbox_bytes = 0;
     uint64_t metadata_slots = 0; // transport -> ws
     uint64_t event_slots = 0;    // ws -> app

@@ -2,10 +2,10 @@
 // Single-producer, single-consumer ring of fixed-size slots in shared memory. The same ring joins two stages
 // inside a thread, between threads and between processes.
 //
-// Positions count slots for ever (64 bits do not wrap in practice); a slot is position & mask. Each side keeps
-// its own position and a copy of the other's in private memory, and looks at the shared word only when the
-// copy says full or empty. What is read from the shared word is checked, since the other side may be broken:
-// a position that cannot be is reported as `corrupt` and never used as an index.
+// Positions count slots for ever (64 bits do not wrap in practice); a slot is position & mask. Each side
+// keeps its own position and a copy of the other's in private memory, and looks at the shared word only when
+// the copy says full or empty. What is read from the shared word is checked, since the other side may be
+// broken: a position that cannot be is reported as `corrupt` and never used as an index.
 //
 // Order of calls: producer claim() -> fill -> publish(); consumer front() -> read -> pop().
 #pragma once
@@ -57,8 +57,6 @@ template <class Slot> struct RingProducer {
     }
     // The next slot to fill, or nullptr when full. Claimed slots are invisible until publish().
     Slot *claim() { return room() ? &slots[tail++ & (capacity - 1)] : nullptr; }
-    // The newest claimed slot that is not published yet.
-    Slot *newest_claimed() { return tail != published_tail ? &slots[(tail - 1) & (capacity - 1)] : nullptr; }
     void publish() {
         if (published_tail == tail) return;
         published_tail = tail;

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 import unittest
@@ -248,6 +249,31 @@ class Ends(unittest.TestCase):
             _, err = process.communicate(timeout=support.LIMIT_S)
         self.assertEqual(process.returncode, 9)
         self.assertIn(b"cannot write to standard output: No space left", err)
+
+    def test_standard_output_that_is_not_open(self):
+        with Server(ticking) as server:
+            run = subprocess.run(["sh", "-c", '"$0" cat "$1" <&- >&-', support.WSXDP, server.url()], text=True,
+                                 stderr=subprocess.PIPE, timeout=support.LIMIT_S, check=False)
+        self.assertEqual(run.returncode, 9)
+        self.assertIn("cannot write to standard output", run.stderr)
+
+    def test_a_slow_reader_loses_nothing(self):
+        total = 60000
+
+        def script(peer):
+            peer.upgrade()
+            for number in range(total):
+                peer.text(f"{number:6} " + "x" * 300)
+            peer.close_frame()
+            peer.drain()
+
+        with Server(script) as server, running("cat", server.url(), "--summary-json", "-o", "inbox.bytes=1MiB", "-o",
+                                               "message.max_bytes=64KiB") as process:
+            time.sleep(0.7)  # long enough to fill the pipe, the inbox and the socket
+            lines = process.stdout.read().splitlines()
+            account = json.loads(process.stderr.read().splitlines()[-1])
+        self.assertEqual([int(line.split()[0]) for line in lines], list(range(total)))
+        self.assertEqual((process.wait(), account["messages"]), (0, total))
 
     def test_signal_while_the_reader_is_stuck(self):
         def script(peer):

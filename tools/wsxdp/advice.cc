@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What to do about an error. The library says what happened; here is added what a user of the command can do about
-// it, with the command's own flags and the address as it was typed. Never more than one sentence.
+// What to do about an error. The library says what happened; here is added what a user of the command can do
+// about it, with the command's own flags and the address as it was typed. Never more than one sentence.
 #include "advice.h"
 
 #include "../../include/wsxdp.h"
@@ -29,7 +29,8 @@ std::string nearest(const std::string &word, const std::vector<std::string> &can
     size_t best_distance = word.size() / 3 + 2; // more changes than this and it is another word
     for (const std::string &candidate : candidates) {
         size_t distance = edit_distance(word, candidate);
-        bool last_part = candidate.size() > word.size() && candidate[candidate.size() - word.size() - 1] == '.' &&
+        bool last_part = candidate.size() > word.size() &&
+                         candidate[candidate.size() - word.size() - 1] == '.' &&
                          candidate.compare(candidate.size() - word.size(), word.size(), word) == 0;
         if (last_part) distance = 1; // "ca_file" for "tls.ca_file"
         if (distance >= best_distance) continue;
@@ -66,7 +67,9 @@ static std::string shown_url(const std::string &url) {
 
 std::string url_advice(const std::string &url) {
     if (starts_with(url, "ws://") || starts_with(url, "wss://")) {
-        return authority_of(url).empty() ? "'" + shown_url(url) + "' has no host; write it as ws://HOST:PORT/PATH" : "";
+        return authority_of(url).empty()
+                   ? "'" + shown_url(url) + "' has no host; write it as ws://HOST:PORT/PATH"
+                   : "";
     }
     if (starts_with(url, "ws+unix://") || starts_with(url, "echo:")) return "";
     std::string shown = shown_url(url), rest = printable(after_scheme(shown_url(url)));
@@ -74,7 +77,8 @@ std::string url_advice(const std::string &url) {
     if (starts_with(url, "https://"))
         return "WebSocket addresses over TLS begin with wss://, so write wss://" + rest;
     if (url.find("://") != std::string::npos)
-        return "'" + shown + "' is not a WebSocket address; write ws://" + rest + " or, with TLS, wss://" + rest;
+        return "'" + shown + "' is not a WebSocket address; write ws://" + rest + " or, with TLS, wss://" +
+               rest;
     return "'" + shown + "' lacks its beginning; write wss://" + shown + " or, without TLS, ws://" + shown;
 }
 
@@ -87,22 +91,28 @@ static std::string tls_sentence(const std::string &url, int code) {
     std::string host = authority_of(url);
     switch (code) {
     case WSXDP_E_TLS_NOT_TLS:
-        return host + " answers, but not with TLS; if it is a plain server, write " + with_scheme(url, "ws://");
+        return host + " answers, but not with TLS; if it is a plain server, write " +
+               with_scheme(url, "ws://");
     case WSXDP_E_TLS_EOF:
-        return host + " closed the connection instead of answering with TLS; if it is a plain server, write " +
+        return host +
+               " closed the connection instead of answering with TLS; if it is a plain server, write " +
                with_scheme(url, "ws://");
     case WSXDP_E_TLS_TIMEOUT:
-        return host + " did not finish the TLS handshake in time (tls.timeout_ns); if it is a plain server, write " +
+        return host +
+               " did not finish the TLS handshake in time (tls.timeout_ns); if it is a plain server, write " +
                with_scheme(url, "ws://");
     case WSXDP_E_TLS_UNTRUSTED:
-        return "the certificate of " + host + " is signed by an authority this machine does not trust; name "
+        return "the certificate of " + host +
+               " is signed by an authority this machine does not trust; name "
                "the authority's certificate with --ca FILE";
     case WSXDP_E_TLS_SELF_SIGNED:
-        return "the certificate of " + host + " is self-signed and not trusted; if you know it is right, "
+        return "the certificate of " + host +
+               " is self-signed and not trusted; if you know it is right, "
                "name it with --ca FILE";
     case WSXDP_E_TLS_CLIENT_CERT_REQUIRED:
         return host + " wants a client certificate; name one with -o tls.cert_file=FILE -o tls.key_file=FILE";
-    default: return "";
+    default:
+        return "";
     }
 }
 
@@ -110,12 +120,14 @@ static std::string plain_sentence(const std::string &url, int code) {
     std::string host = authority_of(url);
     switch (code) {
     case WSXDP_E_NOT_HTTP:
-        return host + " answers, but not with HTTP; if it is a TLS server, write " + with_scheme(url, "wss://");
+        return host + " answers, but not with HTTP; if it is a TLS server, write " +
+               with_scheme(url, "wss://");
     case WSXDP_E_EOF:
     case WSXDP_E_RESET:
         return host + " closed the connection instead of answering; if it is a TLS server, write " +
                with_scheme(url, "wss://");
-    default: return "";
+    default:
+        return "";
     }
 }
 

@@ -10,6 +10,6 @@ std::string nearest(const std::string &word, const std::vector<std::string> &can
 // "" when the URL has a form that the library takes; else a sentence that says how to write it.
 std::string url_advice(const std::string &url);
 
-// One sentence for a connection to url that failed with a WSXDP_E_ code. said: the library's own sentence, used
-// where this file knows nothing better. opened: whether it failed after it had been open.
+// One sentence for a connection to url that failed with a WSXDP_E_ code. said: the library's own sentence,
+// used where this file knows nothing better. opened: whether it failed after it had been open.
 std::string failure_sentence(const std::string &url, int code, const std::string &said, bool opened);

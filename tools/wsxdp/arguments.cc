@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The command line, read with CLI11. A mistake gets one sentence with the nearest right word instead of CLI11's usual
-// page, so unknown words are collected by CLI11 and judged here. Never starts anything.
+// The command line, read with CLI11. A mistake gets one sentence with the nearest right word instead of
+// CLI11's usual page, so unknown words are collected by CLI11 and judged here. Never starts anything.
 #include "arguments.h"
 
 #include "advice.h"
@@ -13,16 +13,15 @@
 
 namespace {
 
-const char front_page[] =
-    "wsxdp - a WebSocket client for people who count microseconds\n"
-    "\n"
-    "  wsxdp cat URL        connect and write the messages to standard output\n"
-    "  wsxdp options        list the library's options, for cat's -o\n"
-    "  wsxdp version        version, features and TLS versions of this build\n"
-    "  wsxdp help COMMAND   the flags of one command\n"
-    "\n"
-    "Try it without any server:  wsxdp cat echo: --send hello --count 1\n"
-    "'man wsxdp' has the whole story.\n";
+const char front_page[] = "wsxdp - a WebSocket client for people who count microseconds\n"
+                          "\n"
+                          "  wsxdp cat URL        connect and write the messages to standard output\n"
+                          "  wsxdp options        list the library's options, for cat's -o\n"
+                          "  wsxdp version        version, features and TLS versions of this build\n"
+                          "  wsxdp help COMMAND   the flags of one command\n"
+                          "\n"
+                          "Try it without any server:  wsxdp cat echo: --send hello --count 1\n"
+                          "'man wsxdp' has the whole story.\n";
 
 struct Line {
     CLI::App app{"", "wsxdp"};
@@ -49,7 +48,8 @@ void define_cat_input(CLI::App *cat, CatArguments &arguments) {
 
 void define_cat_output(Line &line, CatArguments &arguments) {
     CLI::App *cat = line.cat;
-    cat->add_flag("--json", arguments.json, "Write JSON lines with every time stamp instead of the bare messages");
+    cat->add_flag("--json", arguments.json,
+                  "Write JSON lines with every time stamp instead of the bare messages");
     cat->add_option("--count", line.count, "End after this many messages")->type_name("N");
     cat->add_option("--duration", line.duration, "End after this long: 10, 500ms, 2m, 1h")->type_name("TIME");
     cat->add_option("--latency-field", arguments.latency_field,
@@ -65,10 +65,12 @@ void define_cat_connection(CLI::App *cat, CatArguments &arguments) {
         ->type_name("'NAME: VALUE'");
     cat->add_option("--ca", arguments.ca_file, "PEM file of the authorities to trust instead of the system's")
         ->type_name("FILE");
-    cat->add_flag("--insecure", arguments.insecure, "Accept any certificate: anyone on the way can read and change");
+    cat->add_flag("--insecure", arguments.insecure,
+                  "Accept any certificate: anyone on the way can read and change");
     cat->add_flag("--retry", arguments.retry, "Keep trying when the first attempt to connect fails");
     cat->add_flag("--no-reconnect", arguments.no_reconnect, "End when the connection is lost");
-    add_list(cat, "-o,--option", arguments.options, "Set any option of the library, see 'wsxdp options' (repeatable)")
+    add_list(cat, "-o,--option", arguments.options,
+             "Set any option of the library, see 'wsxdp options' (repeatable)")
         ->type_name("NAME=VALUE");
 }
 
@@ -99,7 +101,8 @@ void define(Line &line, Arguments &arguments) {
         sub->allow_extras();
         sub->fallthrough(false);
     }
-    line.cat->footer("Example: wsxdp cat wss://localhost:9443/ --ca ca.pem --subscribe '{\"method\":\"subscribe\"}'");
+    line.cat->footer(
+        "Example: wsxdp cat wss://localhost:9443/ --ca ca.pem --subscribe '{\"method\":\"subscribe\"}'");
 }
 
 int usage(const std::string &sentence) {
@@ -124,8 +127,10 @@ int judge_extra(const CLI::App *app, const std::string &word, bool root) {
         std::string hint = near.empty() ? "'" + ask + "' lists the flags" : "did you mean " + near + "?";
         return usage("'" + command + "' has no flag " + shown + "; " + hint);
     }
-    if (!root) return usage("'" + command + "' does not know what to do with " + shown +
-                            (app->get_name() == "cat" ? "; it takes one address, and what has spaces needs quotes" : ""));
+    if (!root)
+        return usage(
+            "'" + command + "' does not know what to do with " + shown +
+            (app->get_name() == "cat" ? "; it takes one address, and what has spaces needs quotes" : ""));
     if (word.find("://") != std::string::npos)
         return usage("to see the messages of " + shown + ", write: wsxdp cat " + printable(word));
     std::string near = nearest(word, {"cat", "options", "version", "help"});
@@ -154,7 +159,8 @@ int check_cat(const Line &line, CatArguments &arguments) {
             return usage("--count takes a whole number from 1 on, not '" + printable(line.count) + "'");
     }
     if (!line.duration.empty() && !parse_duration(line.duration, &arguments.duration_ns))
-        return usage("--duration takes a time such as 10, 500ms, 2m or 1h, not '" + printable(line.duration) + "'");
+        return usage("--duration takes a time such as 10, 500ms, 2m or 1h, not '" + printable(line.duration) +
+                     "'");
     if (arguments.close_on_eof && !arguments.read_stdin) return usage("--close-on-eof goes with --stdin");
     if (arguments.binary && arguments.sends.empty() && !arguments.read_stdin)
         return usage("--binary says how to send; it goes with --send or --stdin");
@@ -188,7 +194,8 @@ int choose(Line &line, Arguments *out) {
         return exit_ok;
     }
     if (chosen == nullptr)
-        return usage("say what to do: 'wsxdp cat URL' shows a server's messages, 'wsxdp help' lists all commands");
+        return usage(
+            "say what to do: 'wsxdp cat URL' shows a server's messages, 'wsxdp help' lists all commands");
     if (chosen == line.cat) status = check_cat(line, out->cat_arguments);
     if (status == exit_ok) out->command = chosen == line.cat ? Arguments::cat : Arguments::options;
     return status;

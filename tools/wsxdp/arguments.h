@@ -28,6 +28,6 @@ struct Arguments {
     bool version_json = false;
 };
 
-// Reads the command line. When there is nothing left to do (help was printed, or the line is wrong and a sentence
-// was) the command stays `none` and the return value is the exit status.
+// Reads the command line. When there is nothing left to do (help was printed, or the line is wrong and a
+// sentence was) the command stays `none` and the return value is the exit status.
 int parse_arguments(int argc, char **argv, Arguments *out);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// `wsxdp cat`: one connection, its messages to standard output. One thread; all waiting is in one place. Never stops
-// half-way through a message, never drops one unless overflow=conflate was asked for. Worst case: a reader that takes
-// nothing stops everything, the sender included, until a signal; that is what backpressure means.
+// `wsxdp cat`: one connection, its messages to standard output. One thread; all waiting is in one place.
+// Never stops half-way through a message, never drops one unless overflow=conflate was asked for. Worst case:
+// a reader that takes nothing stops everything, the sender included, until a signal; that is what
+// backpressure means.
 #include "cat.h"
 
 #include "advice.h"
@@ -40,14 +41,14 @@ int64_t clock_ns(clockid_t clock) {
 int64_t monotonic_ns() { return clock_ns(CLOCK_MONOTONIC); }
 
 class Session {
-  public:
+public:
     explicit Session(const CatArguments &arguments);
     ~Session();
     Session(const Session &) = delete;
     Session &operator=(const Session &) = delete;
     int run();
 
-  private:
+private:
     bool open();
     void loop();
     int poll_once(int64_t now_ns);
@@ -119,12 +120,14 @@ bool Session::open() {
         fail(exit_usage, configured.mistake);
     } else {
         if (configured.insecure)
-            screen_.alert("WARNING: certificates are not checked; whoever sits between here and the server can "
-                          "read and change everything");
+            screen_.alert(
+                "WARNING: certificates are not checked; whoever sits between here and the server can "
+                "read and change everything");
         wsxdp_error error = {};
         error.struct_size = sizeof error;
         int result = wsxdp_open(arguments_.url.c_str(), configured.config, &handle_, &error);
-        if (result < 0) fail(exit_code_of(result), failure_sentence(arguments_.url, result, error.text, false));
+        if (result < 0)
+            fail(exit_code_of(result), failure_sentence(arguments_.url, result, error.text, false));
     }
     wsxdp_config_free(configured.config);
     signals_wake(handle_);
@@ -188,12 +191,14 @@ void Session::take_batch(size_t count) {
 void Session::look_around() {
     int64_t now_ns = monotonic_ns();
     if (output_.ended() && output_.error_number() != EPIPE)
-        return fail(exit_output, std::string("cannot write to standard output: ") + strerror(output_.error_number()));
+        return fail(exit_output,
+                    std::string("cannot write to standard output: ") + strerror(output_.error_number()));
     if (output_.ended()) stop("standard output was closed");
     if (signal_received()) stop(std::string("ended by SIG") + sigabbrev_np(signal_received()));
     if (!stopping_ && now_ns >= stop_by_ns_) {
         if (counts_.start_ns == 0)
-            return fail(exit_timeout, "no connection to " + printable(arguments_.url) + " within the given duration");
+            return fail(exit_timeout,
+                        "no connection to " + printable(arguments_.url) + " within the given duration");
         stop("ended after " + duration_text(arguments_.duration_ns));
     }
     feed_outgoing();
@@ -229,17 +234,24 @@ void Session::stop(const std::string &why) {
 
 void Session::on_event(const wsxdp_event &event) {
     switch (event.kind) {
-    case WSXDP_EVENT_OPEN: return on_open(event);
+    case WSXDP_EVENT_OPEN:
+        return on_open(event);
     case WSXDP_EVENT_MESSAGE:
-    case WSXDP_EVENT_FRAGMENT: return on_message(event);
-    case WSXDP_EVENT_RECONNECTING: return on_reconnecting(event);
-    case WSXDP_EVENT_CLOSE: return on_close(event);
-    case WSXDP_EVENT_LOST: counts_.lost += uint64_t(event.value); return;
+    case WSXDP_EVENT_FRAGMENT:
+        return on_message(event);
+    case WSXDP_EVENT_RECONNECTING:
+        return on_reconnecting(event);
+    case WSXDP_EVENT_CLOSE:
+        return on_close(event);
+    case WSXDP_EVENT_LOST:
+        counts_.lost += uint64_t(event.value);
+        return;
     case WSXDP_EVENT_ERROR:
         error_code_ = event.error;
         error_said_.assign(reinterpret_cast<const char *>(event.data), size_t(event.len));
         return;
-    default: return;
+    default:
+        return;
     }
 }
 
@@ -309,7 +321,8 @@ void Session::write_message(const wsxdp_event &event) {
 }
 
 void Session::on_message(const wsxdp_event &event) {
-    if (arguments_.count && counts_.messages >= arguments_.count) return; // came before the peer saw our close
+    if (arguments_.count && counts_.messages >= arguments_.count)
+        return; // came before the peer saw our close
     write_message(event);
     count_message(event);
     if (arguments_.count && counts_.messages >= arguments_.count)
@@ -321,7 +334,8 @@ void Session::on_reconnecting(const wsxdp_event &event) {
     open_ = false;
     if (stopping_) return;
     // 1000 says that all has been said (RFC 6455 section 7.4.1): the server is done, and so are we.
-    if ((event.flags & WSXDP_FLAG_CLEAN) && event.code == 1000) return stop("the server closed the connection, code 1000");
+    if ((event.flags & WSXDP_FLAG_CLEAN) && event.code == 1000)
+        return stop("the server closed the connection, code 1000");
     std::string said(reinterpret_cast<const char *>(event.data), size_t(event.len));
     if (said.empty()) said = error_said_;
     std::string cause = failure_sentence(arguments_.url, event.error, said, was_open);
@@ -334,7 +348,8 @@ void Session::on_reconnecting(const wsxdp_event &event) {
 void Session::judge_close(const wsxdp_event &event, const std::string &said, bool was_open) {
     std::string reason(reinterpret_cast<const char *>(event.data), size_t(event.len));
     std::string shown = std::to_string(event.code) + (reason.empty() ? "" : " '" + printable(reason) + "'");
-    bool normal = (event.flags & WSXDP_FLAG_CLEAN) && (event.code == 1000 || event.code == 1001 || event.code == 1005);
+    bool normal =
+        (event.flags & WSXDP_FLAG_CLEAN) && (event.code == 1000 || event.code == 1001 || event.code == 1005);
     if (normal) {
         ending_.words = "the server closed the connection, code " + shown;
     } else if (event.flags & WSXDP_FLAG_CLEAN && event.error >= 0) {
@@ -378,7 +393,7 @@ void Session::report() {
     if (!ever_open && !failed_) return screen_.note(ending_.words);
     if (!ever_open || arguments_.quiet) return;
     Ending ending = ending_;
-    if (failed_) ending.words = "until then"; // the cause has just been said
+    if (failed_) ending.words = "this is what came before:"; // the cause has just been said
     screen_.raw(summary_text(counts_, ending));
 }
 

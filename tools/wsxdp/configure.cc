@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// From the command line to the library's config. First what `cat` prefers over the library's defaults, then the
-// flags, then -o in the order given, so that -o always has the last word. Never opens anything but the config.
+// From the command line to the library's config. First what `cat` prefers over the library's defaults, then
+// the flags, then -o in the order given, so that -o always has the last word. Never opens anything but the
+// config.
 #include "configure.h"
 
 #include "advice.h"
@@ -13,7 +14,7 @@
 namespace {
 
 class Setter {
-  public:
+public:
     explicit Setter(wsxdp_config *config) : config_(config) {}
     void set(const std::string &name, const std::string &value) {
         if (!mistake_.empty()) return;
@@ -25,7 +26,7 @@ class Setter {
     }
     const std::string &mistake() const { return mistake_; }
 
-  private:
+private:
     std::string explain(const std::string &name, int code) const {
         if (code == WSXDP_E_OPTION_UNKNOWN) {
             std::string near = nearest(name, option_names());
@@ -63,7 +64,8 @@ bool says_no(const std::string &value) {
 void set_option(Setter &setter, const std::string &assignment, bool *insecure) {
     size_t equals = assignment.find('=');
     if (equals == 0 || equals == std::string::npos)
-        return setter.fail("-o takes NAME=VALUE, not '" + printable(assignment) + "'; 'wsxdp options' lists the names");
+        return setter.fail("-o takes NAME=VALUE, not '" + printable(assignment) +
+                           "'; 'wsxdp options' lists the names");
     std::string name = assignment.substr(0, equals), value = assignment.substr(equals + 1);
     setter.set(name, value);
     if (name == "tls.insecure_skip_verify") *insecure = !says_no(value);

@@ -13,8 +13,10 @@ static bool is_timeout(int status) {
     case WSXDP_E_PING_TIMEOUT:
     case WSXDP_E_CLOSE_TIMEOUT:
     case WSXDP_E_UPGRADE_TIMEOUT:
-    case WSXDP_E_TLS_TIMEOUT: return true;
-    default: return false;
+    case WSXDP_E_TLS_TIMEOUT:
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -30,13 +32,21 @@ static int exit_code_of_protocol(int status) {
 int exit_code_of(int status) {
     if (status >= 0) return exit_ok;
     if (is_timeout(status)) return exit_timeout;
+    if (status == WSXDP_E_TLS_TRUNCATED) return exit_closed; // lost like any other, only noticed by TLS
     switch (-status / 100) {
-    case 1: return exit_usage;
-    case 3: return exit_code_of_system(status);
-    case 4: return exit_closed;
-    case 5: return exit_code_of_protocol(status);
-    case 6: return exit_tls;
-    case 7: return exit_protocol;
-    default: return exit_internal;
+    case 1:
+        return exit_usage;
+    case 3:
+        return exit_code_of_system(status);
+    case 4:
+        return exit_closed;
+    case 5:
+        return exit_code_of_protocol(status);
+    case 6:
+        return exit_tls;
+    case 7:
+        return exit_protocol;
+    default:
+        return exit_internal;
     }
 }

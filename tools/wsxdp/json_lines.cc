@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A message as one line of JSON. Field names are part of the command's contract: they may be added to, not changed.
-// Every time stamp is there, 0 where the transport cannot know it, so that every line has the same fields.
+// A message as one line of JSON. Field names are part of the command's contract: they may be added to, not
+// changed. Every time stamp is there, 0 where the transport cannot know it, so that every line has the same
+// fields.
 #include "json_lines.h"
 
 #include "format.h"

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Latencies of received messages, by stage. Of a message that came in several packets the last one counts:
 // before it the message could not have been delivered. Never allocates after construction. A stage that the
-// transport has no time for is left out; spans that come out negative, because two clocks are compared, count as 0.
+// transport has no time for is left out; spans that come out negative, because two clocks are compared, count
+// as 0.
 #include "latency.h"
 
 #include <algorithm>

@@ -10,7 +10,7 @@
 // Counts durations in buckets whose width is 1/128 of their value or less, so that a percentile is at most
 // 0.8 % too high and never too low. HdrHistogram_c would do the same; Debian 12 has no package of it.
 class Histogram {
-  public:
+public:
     Histogram() : counts_(bucket_count, 0) {}
     void record(int64_t value); // below 0 counts as 0
     void clear();
@@ -19,7 +19,7 @@ class Histogram {
     // The least value that `percent` of all recorded values do not exceed, within a bucket's width.
     int64_t percentile(double percent) const;
 
-  private:
+private:
     static constexpr unsigned precision_bits = 7;
     static constexpr size_t bucket_count = (64 - precision_bits) << precision_bits;
     static size_t bucket_of(uint64_t value);
@@ -49,7 +49,7 @@ StageName stage_name(int stage);
 
 // Every stage's latencies since the start, and those of the last second or so for the live line.
 class LatencyTable {
-  public:
+public:
     // delivered_ns: when wsxdp_poll returned the event, CLOCK_REALTIME.
     void record(const wsxdp_event &event, int64_t delivered_ns);
     // sent_ns: the sender's time stamp. A message from the future means that the clocks differ.
@@ -62,7 +62,7 @@ class LatencyTable {
     const Histogram &recent(int stage) const;
     uint64_t from_the_future() const { return from_the_future_; }
 
-  private:
+private:
     struct Window {
         Histogram delivered, one_way;
     };

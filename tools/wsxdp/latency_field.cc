@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Finds the sender's time stamp in a JSON message with a whole parse, which costs a few microseconds a message:
-// the command measures what the library did before that, so the cost is not in the numbers. Never throws.
+// Finds the sender's time stamp in a JSON message with a whole parse, which costs a few microseconds a
+// message: the command measures what the library did before that, so the cost is not in the numbers. Never
+// throws.
 #include "latency_field.h"
 
 #include <charconv>

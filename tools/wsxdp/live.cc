@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The live line: rates over the last second, percentiles of the last whole second, totals. Most important first,
-// because a narrow terminal shows only the beginning. Never prints.
+// The live line: rates over the last second, percentiles of the last whole second, totals. Most important
+// first, because a narrow terminal shows only the beginning. Never prints.
 #include "live.h"
 
 #include "format.h"

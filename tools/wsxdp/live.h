@@ -6,7 +6,7 @@
 #include <string>
 
 class LiveLine {
-  public:
+public:
     static constexpr int64_t interval_ns = 250000000; // redrawn four times a second
 
     bool due(int64_t now_ns) const { return now_ns >= next_ns_; }
@@ -15,7 +15,7 @@ class LiveLine {
     void set_state(std::string state) { state_ = std::move(state); }
     std::string compose(Counts &counts, int64_t now_ns);
 
-  private:
+private:
     static constexpr size_t history = 5; // marks a quarter of a second apart: rates over the last second
     struct Mark {
         int64_t at_ns = 0;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The library's option table, written out for people, programs and manuals. Everything comes from wsxdp_option_at, so
-// no page can differ from what the library takes.
+// The library's option table, written out for people, programs and manuals. Everything comes from
+// wsxdp_option_at, so no page can differ from what the library takes.
 #include "options_page.h"
 
 #include "../../include/wsxdp.h"
-#include "exit_codes.h"
 #include "advice.h"
+#include "exit_codes.h"
 #include "format.h"
 
 #include <algorithm>
@@ -31,12 +31,18 @@ std::vector<wsxdp_option> all_options() {
 
 const char *type_name(const wsxdp_option &row) {
     switch (row.type) {
-    case WSXDP_OPTION_TEXT: return "text";
-    case WSXDP_OPTION_INT: return "number";
-    case WSXDP_OPTION_BOOL: return "yes|no";
-    case WSXDP_OPTION_CHOICE: return "choice";
-    case WSXDP_OPTION_DATA: return "bytes";
-    default: return "?";
+    case WSXDP_OPTION_TEXT:
+        return "text";
+    case WSXDP_OPTION_INT:
+        return "number";
+    case WSXDP_OPTION_BOOL:
+        return "yes|no";
+    case WSXDP_OPTION_CHOICE:
+        return "choice";
+    case WSXDP_OPTION_DATA:
+        return "bytes";
+    default:
+        return "?";
     }
 }
 
@@ -79,13 +85,16 @@ std::string takes_text(const wsxdp_option &row) {
 }
 
 bool contains(const char *text, const std::string &pattern) {
-    auto same = [](char a, char b) { return tolower(static_cast<unsigned char>(a)) == tolower(static_cast<unsigned char>(b)); };
+    auto same = [](char a, char b) {
+        return tolower(static_cast<unsigned char>(a)) == tolower(static_cast<unsigned char>(b));
+    };
     const char *end = text + strlen(text);
     return std::search(text, end, pattern.begin(), pattern.end(), same) != end || pattern.empty();
 }
 
 Json option_json(const wsxdp_option &row) {
-    Json out = {{"name", row.name}, {"type", type_name(row)}, {"default", row.default_value}, {"unit", row.unit}};
+    Json out = {
+        {"name", row.name}, {"type", type_name(row)}, {"default", row.default_value}, {"unit", row.unit}};
     if (row.type == WSXDP_OPTION_INT) {
         out["minimum"] = row.minimum;
         out["maximum"] = row.maximum;
@@ -135,11 +144,12 @@ std::string roff(std::string text) {
 }
 
 void print_man(const std::vector<wsxdp_option> &rows) {
-    printf(".TH WSXDP\\-OPTIONS 7 \"\" \"wsxdp %d.%d.%d\"\n.SH NAME\nwsxdp\\-options \\- options of the wsxdp "
-           "library\n.SH DESCRIPTION\nSet with\n.BR wsxdp_config_set ()\nin a program and with\n.B \\-o "
-           "NAME=VALUE\nin\n.BR wsxdp (1).\nTimes take ns, us, ms, s, min and h; sizes take KiB, MiB and GiB.\n"
-           ".SH OPTIONS\n",
-           WSXDP_VERSION_MAJOR, WSXDP_VERSION_MINOR, WSXDP_VERSION_PATCH);
+    printf(
+        ".TH WSXDP\\-OPTIONS 7 \"\" \"wsxdp %d.%d.%d\"\n.SH NAME\nwsxdp\\-options \\- options of the wsxdp "
+        "library\n.SH DESCRIPTION\nSet with\n.BR wsxdp_config_set ()\nin a program and with\n.B \\-o "
+        "NAME=VALUE\nin\n.BR wsxdp (1).\nTimes take ns, us, ms, s, min and h; sizes take KiB, MiB and GiB.\n"
+        ".SH OPTIONS\n",
+        WSXDP_VERSION_MAJOR, WSXDP_VERSION_MINOR, WSXDP_VERSION_PATCH);
     for (const wsxdp_option &row : rows) {
         std::string fallback = default_text(row);
         printf(".TP\n.B %s\n%s.\nTakes: %s.", roff(row.name).c_str(), roff(row.doc).c_str(),
@@ -157,8 +167,8 @@ void print_table(const std::vector<wsxdp_option> &rows) {
     }
     value_width = std::min<size_t>(value_width, 20);
     for (const wsxdp_option &row : rows)
-        printf("%-*s  %-*s  %s [%s]\n", int(name_width), row.name, int(value_width), default_text(row).c_str(), row.doc,
-               takes_text(row).c_str());
+        printf("%-*s  %-*s  %s [%s]\n", int(name_width), row.name, int(value_width),
+               default_text(row).c_str(), row.doc, takes_text(row).c_str());
 }
 
 } // namespace
@@ -172,10 +182,12 @@ std::vector<std::string> option_names() {
 int run_options(const OptionsArguments &arguments) {
     std::vector<wsxdp_option> rows;
     for (const wsxdp_option &row : all_options())
-        if (contains(row.name, arguments.pattern) || contains(row.doc, arguments.pattern)) rows.push_back(row);
+        if (contains(row.name, arguments.pattern) || contains(row.doc, arguments.pattern))
+            rows.push_back(row);
     if (rows.empty()) {
         std::string near = nearest(arguments.pattern, option_names());
-        fprintf(stderr, "wsxdp: no option has '%s' in its name or text%s\n", printable(arguments.pattern).c_str(),
+        fprintf(stderr, "wsxdp: no option has '%s' in its name or text%s\n",
+                printable(arguments.pattern).c_str(),
                 near.empty() ? "" : ("; did you mean " + near + "?").c_str());
         return exit_usage;
     }

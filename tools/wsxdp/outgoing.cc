@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Messages to be sent. They wait here while the connection is not open or its queue is full; nothing is sent twice,
-// and a message that the library took but that a lost connection never carried is not sent again.
+// Messages to be sent. They wait here while the connection is not open or its queue is full; nothing is sent
+// twice, and a message that the library took but that a lost connection never carried is not sent again.
 #include "outgoing.h"
 
 #include <cerrno>

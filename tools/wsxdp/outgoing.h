@@ -7,7 +7,7 @@
 #include <string>
 
 class Outgoing {
-  public:
+public:
     explicit Outgoing(bool binary) : opcode_(binary ? WSXDP_BINARY : WSXDP_TEXT) {}
     void add(std::string message) { queue_.push_back(std::move(message)); }
     bool empty() const { return queue_.empty(); }
@@ -17,7 +17,7 @@ class Outgoing {
     // sent, which is then dropped.
     int pump(wsxdp *handle);
 
-  private:
+private:
     static constexpr size_t queue_max = 1024;
     uint32_t opcode_;
     std::deque<std::string> queue_;
@@ -25,14 +25,14 @@ class Outgoing {
 
 // Lines from a descriptor, without blocking longer than one read of what is there.
 class LineReader {
-  public:
+public:
     explicit LineReader(int descriptor) : descriptor_(descriptor) {}
     bool ended() const { return ended_; }
     // Call when the descriptor is readable. A last line without a line feed counts. A line longer than
     // line_max comes in pieces.
     void read_into(Outgoing &outgoing);
 
-  private:
+private:
     static constexpr size_t line_max = 16u << 20;
     int descriptor_;
     bool ended_ = false;

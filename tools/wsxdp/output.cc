@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Standard output. Blocks for as long as the reader does; once a signal asked for the end, only as long as the
-// reader keeps taking something every second. Never loses or reorders bytes before that.
+// Standard output. Blocks for as long as the reader does; once a signal asked for the end, only as long as
+// the reader keeps taking something every second. Never loses or reorders bytes before that.
 #include "output.h"
 
 #include "signals.h"

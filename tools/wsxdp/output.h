@@ -5,7 +5,7 @@
 #include <string_view>
 
 class Output {
-  public:
+public:
     explicit Output(int descriptor) : descriptor_(descriptor) {}
     void append(std::string_view bytes);
     void append(char byte) { buffer_ += byte; }
@@ -17,7 +17,7 @@ class Output {
     bool ended() const { return errno_ != 0; }
     int error_number() const { return errno_; }
 
-  private:
+private:
     bool wait_writable(int timeout_ms) const;
 
     int descriptor_;

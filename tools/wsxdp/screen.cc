@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Standard error. Only three terminal codes are used (carriage return, erase to the end of the line, and no wrap
-// by cutting the line at the terminal's width), which every terminal in use knows. Never fails: an error while writing
-// to standard error has nobody to be told.
+// Standard error. Only three terminal codes are used (carriage return, erase to the end of the line, and no
+// wrap by cutting the line at the terminal's width), which every terminal in use knows. Never fails: an error
+// while writing to standard error has nobody to be told.
 #include "screen.h"
 
 #include <algorithm>

@@ -5,7 +5,7 @@
 #include <string>
 
 class Screen {
-  public:
+public:
     // live: draw a live line; shares_output: standard output is a terminal too, so the line must be taken
     // away before messages are written and drawn again after them.
     Screen(bool quiet, bool live, bool shares_output);
@@ -24,7 +24,7 @@ class Screen {
     void before_output();
     void after_output();
 
-  private:
+private:
     void write(const std::string &text) const;
     void show();
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Signals: the handler stores a number and calls wsxdp_wakeup, both async-signal-safe, and nothing else. System
-// calls are not restarted, so that a write to a blocked pipe ends too.
+// Signals: the handler stores a number and calls wsxdp_wakeup, both async-signal-safe, and nothing else.
+// System calls are not restarted, so that a write to a blocked pipe ends too.
 #include "signals.h"
 
 #include "exit_codes.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The account of a run. The text is for people and may change; the names in the JSON may only be added to. Never
-// prints. Facts that the run did not learn are left out rather than shown as 0.
+// The account of a run. The text is for people and may change; the names in the JSON may only be added to.
+// Never prints. Facts that the run did not learn are left out rather than shown as 0.
 #include "summary.h"
 
 #include "format.h"
@@ -28,7 +28,8 @@ static std::string connection_rows(const Counts &counts) {
     const ConnectionFacts &facts = counts.facts;
     std::string tls = facts.tls_version.empty() ? "none" : facts.tls_version + " " + facts.tls_cipher;
     if (facts.tls_resumed) tls += ", session resumed";
-    std::string text = row("connection", printable(facts.url) + (facts.peer.empty() ? "" : " at " + facts.peer));
+    std::string text =
+        row("connection", printable(facts.url) + (facts.peer.empty() ? "" : " at " + facts.peer));
     text += row("tls", tls);
     if (!facts.subprotocol.empty()) text += row("subprotocol", printable(facts.subprotocol));
     if (!facts.extensions.empty()) text += row("extensions", printable(facts.extensions));
@@ -48,9 +49,11 @@ static std::string message_rows(const Counts &counts) {
     std::string payload = bytes_text(double(counts.payload_bytes));
     if (seconds >= 0.1) payload += ", " + bytes_text(double(counts.payload_bytes) * per_second) + " a second";
     std::string text = row("messages", messages) + row("payload", payload);
-    if (counts.stats_known) text += row("network", bytes_text(double(counts.stats.bytes_received)) + " received");
+    if (counts.stats_known)
+        text += row("network", bytes_text(double(counts.stats.bytes_received)) + " received");
     text += row("duration", duration_text(counts.end_ns - counts.start_ns));
-    if (counts.sent) text += row("sent", grouped(counts.sent) + (counts.sent == 1 ? " message" : " messages"));
+    if (counts.sent)
+        text += row("sent", grouped(counts.sent) + (counts.sent == 1 ? " message" : " messages"));
     if (counts.lost) text += row("lost", grouped(counts.lost) + " messages, dropped by overflow=conflate");
     return text;
 }
@@ -58,11 +61,18 @@ static std::string message_rows(const Counts &counts) {
 static std::string stats_rows(const Counts &counts) {
     if (!counts.stats_known) return "";
     std::string text = row("reconnects", grouped(counts.stats.reconnects));
-    if (counts.stats.round_trip_ns) text += row("ping", duration_text(counts.stats.round_trip_ns) + " round trip");
+    if (counts.stats.round_trip_ns)
+        text += row("ping", duration_text(counts.stats.round_trip_ns) + " round trip");
     if (counts.stats.stalls)
         text += row("stalls", grouped(counts.stats.stalls) + " (the output was slower than the sender)");
     text += row("allocations", grouped(counts.stats.allocations) + " by the library while open");
     return text;
+}
+
+static const char *stage_text(const Counts &counts, int stage) {
+    bool tls = counts.latency.stage(stage_read_to_decrypted).count() != 0;
+    if (stage == stage_to_parsed) return tls ? "decrypted to parsed" : "read to parsed";
+    return stage_name(stage).text;
 }
 
 static std::string latency_rows(const Counts &counts) {
@@ -72,14 +82,15 @@ static std::string latency_rows(const Counts &counts) {
         if (histogram.count() == 0) continue;
         char line[160];
         if (text.empty()) {
-            snprintf(line, sizeof line, "  %-20s %9s %9s %9s %9s %9s\n", "latency", "p50", "p90", "p99", "p99.9", "max");
+            snprintf(line, sizeof line, "  %-20s %9s %9s %9s %9s %9s\n", "latency", "p50", "p90", "p99",
+                     "p99.9", "max");
             text += line;
         }
         std::string cells[5];
         for (size_t i = 0; i < 4; i++) cells[i] = duration_text(histogram.percentile(percents[i]));
         cells[4] = duration_text(histogram.max());
-        snprintf(line, sizeof line, "  %-20s %9s %9s %9s %9s %9s\n", stage_name(stage).text, cells[0].c_str(),
-                 cells[1].c_str(), cells[2].c_str(), cells[3].c_str(), cells[4].c_str());
+        snprintf(line, sizeof line, "  %-20s %9s %9s %9s %9s %9s\n", stage_text(counts, stage),
+                 cells[0].c_str(), cells[1].c_str(), cells[2].c_str(), cells[3].c_str(), cells[4].c_str());
         text += line;
     }
     if (counts.latency.from_the_future())
@@ -99,7 +110,8 @@ static Json latency_json(const Counts &counts) {
         const Histogram &histogram = counts.latency.stage(stage);
         if (histogram.count() == 0) continue;
         Json one = {{"count", histogram.count()}};
-        for (size_t i = 0; i < std::size(percents); i++) one[percent_keys[i]] = histogram.percentile(percents[i]);
+        for (size_t i = 0; i < std::size(percents); i++)
+            one[percent_keys[i]] = histogram.percentile(percents[i]);
         one["max_ns"] = histogram.max();
         all[stage_name(stage).key] = one;
     }

@@ -12,7 +12,8 @@ using Json = nlohmann::ordered_json;
 
 static Json words_of(const std::string &list) {
     Json words = Json::array();
-    for (size_t at = list.find_first_not_of(" ,"); at != std::string::npos; at = list.find_first_not_of(" ,", at)) {
+    for (size_t at = list.find_first_not_of(" ,"); at != std::string::npos;
+         at = list.find_first_not_of(" ,", at)) {
         size_t end = std::min(list.find_first_of(" ,", at), list.size());
         words.push_back(list.substr(at, end - at));
         at = end;
