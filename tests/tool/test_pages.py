@@ -55,6 +55,10 @@ class Options(unittest.TestCase):
                 self.assertEqual(run.returncode, 2)
                 self.assertIn(option["name"], run.stderr)
 
+    def test_the_table_says_default_and_range(self):
+        self.assertRegex(support.wsxdp("options", "inbox.bytes").stdout, r"inbox.bytes +\d+[KM]iB .*\[\d+[KM]iB\.\.\d+[MG]iB\]")
+        self.assertRegex(support.wsxdp("options", "close.timeout").stdout, r"close.timeout_ns +2s .*\[1ms\.\.1h\]")
+
     def test_a_pattern_selects(self):
         names = support.wsxdp("options", "--names", "PING").stdout.split()
         self.assertIn("ping.interval_ns", names)
