@@ -82,7 +82,7 @@ common := $(optimise) $(sanitize) -fPIC -ffile-prefix-map=$(CURDIR)=. $(tls_flag
 no_gnu_unique := $(if $(findstring clang,$(CXX)),,-fno-gnu-unique)
 # gcc's guess, which instrumented code and Beast's headers mislead; and its notice that the race detector does not
 # see fences, which only means that what rests on one needs an atomic as well.
-no_maybe := $(if $(findstring clang,$(CXX)),,-Wno-maybe-uninitialized$(if $(filter thread,$(SAN)), -Wno-tsan))
+no_maybe := $(if $(findstring clang,$(CXX)),,-Wno-maybe-uninitialized)
 # Exactly what keeps the C++ runtime out of the archive and every name but the public ones hidden.
 lib_flags := -std=c++17 $(warnings) $(if $(SAN),$(no_maybe)) $(common) -fvisibility=hidden -fvisibility-inlines-hidden $(no_gnu_unique) \
              -fno-exceptions -fno-rtti -fno-threadsafe-statics -ffunction-sections -fdata-sections
@@ -102,7 +102,7 @@ tool_sources := $(wildcard tools/wsxdp/*.cc)
 support_sources := $(wildcard tests/support/*.cc)
 test_sources := $(wildcard tests/*/test_*.cc)
 # Servers to test against are programs of their own.
-helper_sources := $(wildcard tests/*/*_server.cc bench/*_server.cc)
+helper_sources := $(filter-out $(support_sources),$(wildcard tests/*/*_server.cc bench/*_server.cc))
 fuzz_sources := $(wildcard fuzz/fuzz_*.cc)
 bench_sources := $(wildcard bench/bench_*.cc)
 bench_support := $(filter-out $(bench_sources) $(helper_sources),$(wildcard bench/*.cc))

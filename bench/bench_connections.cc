@@ -18,9 +18,7 @@
 #include <algorithm>
 #include <map>
 
-#ifndef BENCH_WITHOUT_WSXDP
 #include "../include/wsxdp.h"
-#endif
 
 namespace {
 
@@ -94,7 +92,6 @@ Outcome fan_recv(const FanJob &fan) {
 
 // ---- the library ----
 
-#ifndef BENCH_WITHOUT_WSXDP
 struct Fan {
     const FanJob &fan;
     Meter &meter;
@@ -157,7 +154,6 @@ Outcome fan_wsxdp(const FanJob &job) {
     wsxdp_free(fan.handle);
     return out;
 }
-#endif
 
 // ---- rounds and tables ----
 
@@ -167,9 +163,7 @@ struct Client {
 };
 const Client clients[] = {
     {"recv", fan_recv},
-#ifndef BENCH_WITHOUT_WSXDP
     {"wsxdp", fan_wsxdp},
-#endif
 };
 
 FanJob fan_job(size_t connections, const PeerProcess &peer) {

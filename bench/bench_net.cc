@@ -31,12 +31,12 @@ const Client clients[] = {
     {"beast", run_beast_sync, true},
     {"beast-async", [](const Job &job) { return run_beast_async(job, Waiting::sleep); }, true},
     {"beast-async-spin", [](const Job &job) { return run_beast_async(job, Waiting::spin); }, false},
-#ifndef BENCH_WITHOUT_WSXDP
     {"wsxdp",
      [](const Job &job) { return run_wsxdp(job, job.task == Task::flat ? Waiting::sleep : Waiting::spin); },
      true},
+    {"wsxdp-unstamped", [](const Job &job) { return run_wsxdp(job, Waiting::spin, "timestamps=off"); },
+     false},
     {"wsxdp-adaptive", [](const Job &job) { return run_wsxdp(job, Waiting::adaptive); }, false},
-#endif
 };
 
 struct Options {
@@ -164,6 +164,8 @@ void round_trip_bars(Report &report, const Case &what, const std::string &label,
     Pool &ours = pools["wsxdp"], &recv = pools["recv"], &beast = pools["beast"];
     report.bar("round trip p50 " + label + " / better of recv and beast",
                paired(ours.p50, recv.p50, beast.p50), 1.05, true);
+    report.info("the same without kernel time stamps, which nobody else takes",
+                paired(pools["wsxdp-unstamped"].p50, recv.p50, beast.p50), -1);
     Pool &async = pools["beast-async"], &spin = pools["beast-async-spin"];
     report.bar("round trip p50 " + label + " / beast-async", paired(ours.p50, async.p50, async.p50), 0.8,
                true, paired(recv.p50, async.p50, async.p50));

@@ -87,6 +87,7 @@ enum class Waiting { spin, adaptive, sleep };
 Outcome run_recv(const Job &job);
 Outcome run_beast_sync(const Job &job);
 Outcome run_beast_async(const Job &job, Waiting waiting);
-Outcome run_wsxdp(const Job &job, Waiting waiting);
+// options: "name=value,name=value", set after the others; so are those in the environment's BENCH_OPTIONS.
+Outcome run_wsxdp(const Job &job, Waiting waiting, const std::string &options = "");
 
 } // namespace bench

@@ -13,10 +13,8 @@ namespace {
 
 constexpr size_t events_max = 256;
 
-// Options that every run of the bench may be given, to see what each costs: "name=value,name=value".
-int set_extra(wsxdp_config *config) {
-    const char *extra = getenv("BENCH_OPTIONS");
-    std::string all = extra ? extra : "";
+// "name=value,name=value"
+int set_options(wsxdp_config *config, const std::string &all) {
     for (size_t at = 0; at < all.size();) {
         size_t stop = std::min(all.find(',', at), all.size()), equals = all.find('=', at);
         if (equals >= stop) return WSXDP_E_INVALID;
@@ -37,7 +35,7 @@ struct Session {
     int64_t began = 0;
     bool done = false;
 
-    bool open(Waiting waiting) {
+    bool open(Waiting waiting, const std::string &options) {
         wsxdp_config *config = wsxdp_config_new();
         const char *wait = waiting == Waiting::spin    ? "spin"
                            : waiting == Waiting::sleep ? "sleep"
@@ -49,7 +47,9 @@ struct Session {
         int status = wsxdp_config_set(config, "wait", wait);
         if (status >= 0) status = wsxdp_config_set(config, "tls.ca_file", job.ca_file.c_str());
         if (status >= 0) status = wsxdp_config_set(config, "reconnect", "no");
-        if (status >= 0) status = set_extra(config);
+        const char *more = getenv("BENCH_OPTIONS"); // to see what an option costs or saves
+        if (status >= 0) status = set_options(config, options);
+        if (status >= 0 && more) status = set_options(config, more);
         if (status >= 0) status = wsxdp_open(url.c_str(), config, &handle, &why);
         wsxdp_config_free(config);
         if (status < 0) error = why.text[0] ? why.text : wsxdp_strerror(status);
@@ -99,11 +99,11 @@ struct Session {
 
 } // namespace
 
-Outcome run_wsxdp(const Job &job, Waiting waiting) {
+Outcome run_wsxdp(const Job &job, Waiting waiting, const std::string &options) {
     Outcome out;
     Meter meter(job, &out);
     Session session{job, meter};
-    if (session.open(waiting)) session.run();
+    if (session.open(waiting, options)) session.run();
     out.error = session.error;
     if (!out.error.empty()) out.good = false;
     wsxdp_free(session.handle);

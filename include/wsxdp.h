@@ -10,7 +10,7 @@
  *  2. Functions return an int: >= 0 is success or a count, < 0 is one of the WSXDP_E_ codes below.
  *     The hundreds digit is the class: 1 usage, 2 try again, 3 system, 4 closed, 5 protocol, 6 TLS,
  *     7 limit, 9 internal. wsxdp_strerror names a code; wsxdp_last_error says what was tried, on
- *     what, what failed and what to try. Nothing is thread-local.
+ *     what, what failed and what to try. No result is kept per thread.
  *  3. A handle has one owner at a time. It may move between threads; two threads in it at once get
  *     WSXDP_E_THREAD. Any thread at any time may call wsxdp_wakeup and, each sender by one thread at
  *     a time, wsxdp_sender_send. Configs are plain data: any thread, one at a time.

@@ -47,7 +47,8 @@ static void take_event(wsxdp *handle, const wsxdp_event *event, struct tally *ta
 static int set_options(int argc, char **argv, wsxdp_config *config, struct tally *tally) {
     int i;
     /* wsxdp_poll with a timeout would spin as well; here the loop is ours. */
-    if (wsxdp_config_set(config, "wait", "spin") < 0) return -1;
+    if (wsxdp_config_set(config, "wait", "spin") < 0 || wsxdp_config_set(config, "reconnect", "no") < 0)
+        return -1;
     for (i = 2; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--ca") == 0 && wsxdp_config_set(config, "tls.ca_file", argv[i + 1]) >= 0)
             continue;

@@ -20,6 +20,7 @@ static wsxdp_config *make_config(const char *count, const char *ca_file) {
     char why[512];
     if (!config) return NULL;
     if (wsxdp_config_set(config, "connections.max", count) >= 0 &&
+        wsxdp_config_set(config, "reconnect", "no") >= 0 && /* count each connection once */
         (!ca_file || wsxdp_config_set(config, "tls.ca_file", ca_file) >= 0))
         return config;
     wsxdp_config_error(config, why, sizeof why);

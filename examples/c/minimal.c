@@ -13,9 +13,9 @@ static int print_event(const wsxdp_event *event) {
         return 0;
     case WSXDP_EVENT_ERROR:
         fprintf(stderr, "minimal: %.*s\n", (int)event->len, (const char *)event->data);
-        return 0; /* a CLOSE follows, or another attempt */
+        return 0; /* a CLOSE follows */
     case WSXDP_EVENT_CLOSE:
-        return 1;
+        return event->error ? 2 : 1;
     default: /* later versions add kinds */
         return 0;
     }
@@ -33,7 +33,9 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: minimal ws://host/path [--ca FILE]\n");
         return 2;
     }
-    if (!config || (argc == 4 && wsxdp_config_set(config, "tls.ca_file", argv[3]) < 0)) {
+    /* By default a lost connection is made again for ever; this program rather leaves. */
+    if (!config || wsxdp_config_set(config, "reconnect", "no") < 0 ||
+        (argc == 4 && wsxdp_config_set(config, "tls.ca_file", argv[3]) < 0)) {
         fprintf(stderr, "minimal: the options cannot be set\n");
         return 1;
     }
@@ -48,5 +50,5 @@ int main(int argc, char **argv) {
         for (i = 0; i < count; i++) done |= print_event(&events[i]);
     if (count < 0) fprintf(stderr, "minimal: %s\n", wsxdp_strerror(count));
     wsxdp_free(handle);
-    return count < 0 ? 1 : 0;
+    return count < 0 || done != 1 ? 1 : 0;
 }

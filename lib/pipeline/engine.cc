@@ -233,6 +233,10 @@ static Connection *free_slot(Engine *e) {
 static int prepare(Engine *e, Connection *c, const char *url, const Options *options, ErrorText *error) {
     int status = choose_settings(e, options, &c->settings, error);
     if (status >= 0) status = parse_urls(c, url, error);
+    if (status >= 0) {
+        status = upgrade_check_request(&e->transport, c);
+        if (status < 0) *error = c->error;
+    }
     if (status >= 0) status = need_tls(e, c, error);
     if (status >= 0) status = region_map_connection(&e->region, c->index, &c->area, error);
     if (status >= 0 && c->settings->deflate)

@@ -16,20 +16,19 @@ constexpr int settle_rounds = 16; // progress without events that one poll(0) fo
 
 // ---- other threads ----
 
+// Sequentially consistent on both sides, so that either the sleeper sees what was set before, or we see the sleeper.
 static void wake(Engine *e) {
-    // Pairs with the fence in sleep_until: either the sleeper sees our flag, or we see the sleeper.
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (e->sleeping.load(std::memory_order_relaxed) != 0) poller_signal(&e->poller);
+    if (e->sleeping.load(std::memory_order_seq_cst) != 0) poller_signal(&e->poller);
 }
 
 void engine_ring(void *engine) {
     Engine *e = static_cast<Engine *>(engine);
-    e->doorbell.store(1, std::memory_order_release);
+    e->doorbell.exchange(1, std::memory_order_seq_cst);
     wake(e);
 }
 
 int engine_wakeup(Engine *e) {
-    e->wake_asked.store(1, std::memory_order_release);
+    e->wake_asked.exchange(1, std::memory_order_seq_cst);
     wake(e);
     return WSXDP_OK;
 }
@@ -51,8 +50,7 @@ static bool drain_sender(Engine *e, Sender *sender) {
 }
 
 void engine_drain_senders(Engine *e) {
-    e->doorbell.store(0, std::memory_order_relaxed);
-    std::atomic_thread_fence(std::memory_order_seq_cst); // what rang before this is seen below
+    e->doorbell.exchange(0, std::memory_order_seq_cst); // what rang before this is seen below
     e->senders_waiting = false;
     for (size_t i = 0; i < e->sender_count; i++)
         if (!drain_sender(e, e->senders[i])) e->senders_waiting = true;
@@ -122,8 +120,7 @@ static int sleep_until(Engine *e, PollerEvent *events, Nanos now, Nanos until) {
     Nanos deadline = e->transport.next_deadline;
     Nanos end = until < deadline ? until : deadline;
     Nanos span = end == never ? -1 : (end > now ? end - now : 0);
-    e->sleeping.store(1, std::memory_order_relaxed);
-    std::atomic_thread_fence(std::memory_order_seq_cst); // pairs with wake()
+    e->sleeping.exchange(1, std::memory_order_seq_cst); // before the look at the flags; pairs with wake()
     if (disturbed(e)) span = 0;
     int count = poller_wait(&e->poller, events, Poller::batch, span);
     if (!e->fd_used) e->sleeping.store(0, std::memory_order_relaxed);
@@ -133,8 +130,7 @@ static int sleep_until(Engine *e, PollerEvent *events, Nanos now, Nanos until) {
 
 // Keeps the descriptor readable while there is work, and arms its timer.
 void engine_prepare_fd(Engine *e) {
-    e->sleeping.store(1, std::memory_order_relaxed);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    e->sleeping.exchange(1, std::memory_order_seq_cst);
     bool refill = e->transport.stalled_count != 0 || e->ws.blocked_count != 0;
     if (work_left(e) || (refill && e->app.touched_count != 0)) poller_signal(&e->poller);
     poller_arm(&e->poller, engine_deadline(e));

@@ -196,6 +196,8 @@ void connect_on_time(Transport *t, Connection *c);
 void connect_abandon(Transport *t, Connection *c); // gives up whatever the attempt holds
 // Feeds plaintext that arrived before the connection was open.
 void upgrade_feed(Transport *t, Connection *c);
+// Whether the options make a request that can be sent: before anything is tried. The sentence is in c->error.
+int upgrade_check_request(Transport *t, Connection *c);
 // -- keeping.cc
 void keep_on_time(Transport *t, Connection *c);
 void keep_on_control(Transport *t, const ControlSlot &slot);

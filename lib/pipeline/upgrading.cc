@@ -75,27 +75,53 @@ static int build_request(Transport *t, Connection *c, ByteSpan room, HeaderField
     return status;
 }
 
+// Servers refuse far less.
+constexpr size_t request_max_bytes = 65536;
+
+// *out: the request, request_max_bytes of room, to be wiped and deallocated by the caller; null when out of memory.
+static int make_request(Transport *t, Connection *c, uint8_t **out, size_t *size) {
+    size_t count = c->settings->options->count(Option::header);
+    HeaderField *fields = static_cast<HeaderField *>(allocate((count + 1) * sizeof(HeaderField)));
+    *out = static_cast<uint8_t *>(allocate(request_max_bytes));
+    *size = 0;
+    int status = WSXDP_E_MEMORY;
+    if (*out != nullptr && fields != nullptr)
+        status = build_request(t, c, ByteSpan(*out, request_max_bytes), fields, size);
+    else
+        c->error.begin(status).add("connecting: out of memory for the upgrade request");
+    deallocate(fields);
+    return status;
+}
+
+static void drop_request(uint8_t *bytes, size_t size) {
+    if (bytes != nullptr) explicit_bzero(bytes, size); // may hold credentials
+    deallocate(bytes);
+}
+
+int upgrade_check_request(Transport *t, Connection *c) {
+    if (c->url.scheme == Scheme::echo) return WSXDP_OK;
+    uint8_t *bytes;
+    size_t size;
+    int status = make_request(t, c, &bytes, &size);
+    drop_request(bytes, size);
+    return status;
+}
+
 static void begin_upgrade(Transport *t, Connection *c) {
-    constexpr size_t request_max_bytes = 65536; // servers refuse far less
     set_state(t, c, ConnectionState::upgrading);
     c->step_deadline = t->now + c->settings->upgrade_timeout;
     keep_schedule(t, c);
     c->scanner = HeadScanner();
     c->head_size = 0;
-    size_t count = c->settings->options->count(Option::header);
-    uint8_t *bytes = static_cast<uint8_t *>(allocate(request_max_bytes));
-    HeaderField *fields = static_cast<HeaderField *>(allocate((count + 1) * sizeof(HeaderField)));
-    int status = WSXDP_E_MEMORY;
-    size_t size = 0;
-    if (bytes != nullptr && fields != nullptr && tx_reserve(c, request_max_bytes + 8 * tls_record_overhead)) {
-        status = build_request(t, c, ByteSpan(bytes, request_max_bytes), fields, &size);
-        if (status >= 0) status = transmit_bytes(t, c, ByteView(bytes, size));
-    } else {
-        c->error.begin(WSXDP_E_MEMORY).add("connecting: out of memory for the upgrade request");
+    uint8_t *bytes;
+    size_t size;
+    int status = make_request(t, c, &bytes, &size);
+    if (status >= 0 && !tx_reserve(c, request_max_bytes + 8 * tls_record_overhead)) {
+        status = WSXDP_E_MEMORY;
+        c->error.begin(status).add("connecting: out of memory for the upgrade request");
     }
-    if (bytes != nullptr) explicit_bzero(bytes, size); // may hold credentials
-    deallocate(bytes);
-    deallocate(fields);
+    if (status >= 0) status = transmit_bytes(t, c, ByteView(bytes, size));
+    drop_request(bytes, size);
     if (status < 0) {
         if (c->error.code == 0) c->error.begin(status).add("sending the upgrade request failed");
         fail(t, c);

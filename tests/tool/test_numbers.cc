@@ -86,6 +86,7 @@ static void numbers_as_people_read_them(void **) {
     assert_string_equal(bytes_text(2410000).c_str(), "2.41 MB");
     assert_string_equal(duration_text(999).c_str(), "999 ns");
     assert_string_equal(duration_text(12345).c_str(), "12.3 us");
+    assert_string_equal(duration_text(9996).c_str(), "10.0 us");
     assert_string_equal(duration_text(999999).c_str(), "1.00 ms");
     assert_string_equal(duration_text(999999999).c_str(), "1.00 s");
     assert_string_equal(duration_text(3600000000000).c_str(), "3600 s");

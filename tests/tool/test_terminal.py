@@ -72,13 +72,15 @@ class Live(unittest.TestCase):
         self.assertIn("ended by SIGINT", text)
 
     def test_typed_lines_are_sent(self):
-        terminal = self.on_terminal("cat", "echo:", "--stdin", "--no-live")
+        terminal = self.on_terminal("cat", "echo:", "--stdin")
         terminal.read_until("open")
+        time.sleep(0.6)  # the time of two redraws, of which there must be none
         terminal.press(b"typed by hand\n")
         terminal.read_until(r"typed by hand\r\n[^\n]*typed by hand")  # the terminal's own echo, and the answer
         terminal.press(b"\x03")
         terminal.read_until()
         self.assertEqual(terminal.process.wait(), 0)
+        self.assertNotIn("msg/s", terminal.text)
 
     def test_no_live_line_when_not_wanted(self):
         for flag in ("--no-live", "--quiet"):

@@ -92,10 +92,15 @@ private:
     Ending ending_;
 };
 
+// No live line where somebody types: it would be redrawn over what they write.
+bool wants_live(const CatArguments &arguments) {
+    bool typed = arguments.read_stdin && isatty(STDIN_FILENO);
+    return isatty(STDERR_FILENO) && !typed && !arguments.quiet && !arguments.no_live;
+}
+
 Session::Session(const CatArguments &arguments)
     : arguments_(arguments), output_(STDOUT_FILENO),
-      screen_(arguments.quiet, isatty(STDERR_FILENO) && !arguments.quiet && !arguments.no_live,
-              isatty(STDOUT_FILENO) != 0),
+      screen_(arguments.quiet, wants_live(arguments), isatty(STDOUT_FILENO) != 0),
       outgoing_(arguments.binary), input_(STDIN_FILENO) {
     for (const std::string &message : arguments.sends) outgoing_.add(message);
 }

@@ -14,23 +14,23 @@ std::string grouped(uint64_t value) {
 
 static std::string three_digits(double value, const char *unit) {
     char text[64];
-    int decimals = value < 10 ? 2 : value < 100 ? 1 : 0;
+    int decimals = value < 9.995 ? 2 : value < 99.95 ? 1 : 0; // as it will be rounded
     snprintf(text, sizeof text, "%.*f%s", decimals, value, unit);
     return text;
 }
 
 std::string bytes_text(double bytes) {
     if (bytes < 1e3) return std::to_string(uint64_t(bytes)) + " B";
-    if (bytes < 1e6) return three_digits(bytes / 1e3, " kB");
-    if (bytes < 1e9) return three_digits(bytes / 1e6, " MB");
+    if (bytes < 999.5e3) return three_digits(bytes / 1e3, " kB");
+    if (bytes < 999.5e6) return three_digits(bytes / 1e6, " MB");
     return three_digits(bytes / 1e9, " GB");
 }
 
 std::string duration_text(int64_t duration_ns) {
     double ns = double(duration_ns);
     if (duration_ns < 1000) return std::to_string(duration_ns) + " ns";
-    if (ns < 1e6) return three_digits(ns / 1e3, " us");
-    if (ns < 1e9) return three_digits(ns / 1e6, " ms");
+    if (ns < 999.5e3) return three_digits(ns / 1e3, " us");
+    if (ns < 999.5e6) return three_digits(ns / 1e6, " ms");
     return three_digits(ns / 1e9, " s");
 }
 

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT
+// A handle as a test uses it: options as pairs, events copied as they come, waiting for one of a kind. And the
+// registration of tests: TEST(name) { ... } is all that a test needs, TESTS(group) is main.
+#pragma once
+extern "C" {
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+}
+#include "../../include/wsxdp.h"
+#include "../support/certs.h"
+#include "../support/tls_server.h"
+
+#include <chrono>
+#include <stdio.h>
+#include <string.h>
+#include <string>
+#include <unistd.h>
+#include <utility>
+#include <vector>
+
+inline std::vector<CMUnitTest> &registered_tests() {
+    static std::vector<CMUnitTest> tests;
+    return tests;
+}
+struct Registration {
+    Registration(const char *name, CMUnitTestFunction run) {
+        CMUnitTest test = {name, run, nullptr, nullptr, nullptr};
+        registered_tests().push_back(test);
+    }
+};
+#define TEST(name)                                                                                                 \
+    static void name(void **);                                                                                     \
+    static Registration registration_##name(#name, name);                                                          \
+    static void name(void **)
+#define TESTS(group)                                                                                               \
+    int main() {                                                                                                   \
+        return _cmocka_run_group_tests(group, registered_tests().data(), registered_tests().size(), nullptr,       \
+                                       nullptr);                                                                   \
+    }
+
+inline int64_t now_ms() {
+    using namespace std::chrono;
+    return duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
+}
+
+inline const CertDir &certs() {
+    static CertDir made;
+    return made;
+}
+
+inline bool contains(const std::string &text, const std::string &part) {
+    return text.find(part) != std::string::npos;
+}
+
+using OptionList = std::vector<std::pair<std::string, std::string>>;
+
+struct Config {
+    wsxdp_config *config = wsxdp_config_new();
+    explicit Config(const OptionList &options) {
+        for (const auto &option : options) {
+            int status = wsxdp_config_set(config, option.first.c_str(), option.second.c_str());
+            char text[300];
+            wsxdp_config_error(config, text, sizeof text);
+            if (status < 0) fail_msg("%s=%s: %s", option.first.c_str(), option.second.c_str(), text);
+        }
+    }
+    ~Config() { wsxdp_config_free(config); }
+    Config(const Config &) = delete;
+    Config &operator=(const Config &) = delete;
+};
+
+struct Seen {
+    uint32_t kind = 0, flags = 0, conn = 0, attempt = 0;
+    int code = 0, error = 0;
+    int64_t value = 0;
+    uint64_t sequence = 0;
+    std::string data;
+    int64_t at_ms = 0;
+};
+
+struct Session {
+    wsxdp *handle = nullptr;
+    int status = 0;
+    std::string text; // of a failed open
+    std::vector<Seen> events;
+    size_t looked = 0; // events before this were returned by wait
+
+    Session(const std::string &url, const OptionList &options = {}) { open(url.c_str(), options); }
+    Session(const char *url, const OptionList &options = {}) { open(url, options); }
+    ~Session() { wsxdp_free(handle); }
+    Session(const Session &) = delete;
+    Session &operator=(const Session &) = delete;
+
+    int poll(int64_t timeout_ms) {
+        wsxdp_event batch[64];
+        int count = wsxdp_poll(handle, batch, 64, timeout_ms * 1000000);
+        for (int i = 0; i < count; i++) {
+            const wsxdp_event &e = batch[i];
+            Seen seen;
+            seen.kind = e.kind, seen.flags = e.flags, seen.conn = e.conn, seen.attempt = e.attempt;
+            seen.code = e.code, seen.error = e.error, seen.value = e.value, seen.sequence = e.sequence;
+            if (e.len) seen.data.assign(reinterpret_cast<const char *>(e.data), e.len);
+            seen.at_ms = now_ms();
+            events.push_back(seen);
+        }
+        return count;
+    }
+    // The next event of that kind (of that connection), those before it passed over; null after the time.
+    const Seen *wait(uint32_t kind, int64_t ms = 5000, uint32_t conn = 0) {
+        int64_t until = now_ms() + ms;
+        for (;;) {
+            for (; looked < events.size(); looked++)
+                if (events[looked].kind == kind && (conn == 0 || events[looked].conn == conn))
+                    return &events[looked++];
+            int64_t left = until - now_ms();
+            if (left <= 0) return nullptr;
+            poll(left);
+        }
+    }
+    const Seen &need(uint32_t kind, int64_t ms = 5000, uint32_t conn = 0) {
+        const Seen *seen = wait(kind, ms, conn);
+        if (seen) return *seen;
+        print();
+        fail_msg("no event of kind %u within %d ms", kind, static_cast<int>(ms));
+        static Seen none;
+        return none;
+    }
+    size_t count(uint32_t kind) const {
+        size_t found = 0;
+        for (const Seen &seen : events) found += seen.kind == kind;
+        return found;
+    }
+    int send(const std::string &data, uint32_t opcode = WSXDP_TEXT, uint32_t conn = 0) {
+        return wsxdp_send(handle, conn, opcode, data.data(), data.size(), 0);
+    }
+    std::string info(const char *what, uint32_t conn = 0) {
+        char buf[512] = "";
+        wsxdp_info(handle, conn, what, buf, sizeof buf);
+        return buf;
+    }
+    wsxdp_stats_t stats(uint32_t conn = 0) {
+        wsxdp_stats_t out;
+        memset(&out, 0, sizeof out);
+        out.struct_size = sizeof out;
+        wsxdp_stats(handle, conn, &out);
+        return out;
+    }
+    void print() const {
+        for (const Seen &seen : events)
+            print_message("  event %u conn %u error %d code %d flags %x value %lld '%.200s'\n", seen.kind, seen.conn,
+                          seen.error, seen.code, seen.flags, static_cast<long long>(seen.value), seen.data.c_str());
+    }
+
+  private:
+    void open(const char *url, const OptionList &options) {
+        Config config(options);
+        wsxdp_error error;
+        memset(&error, 0, sizeof error);
+        error.struct_size = sizeof error;
+        status = wsxdp_open(url, config.config, &handle, &error);
+        text = error.text;
+    }
+};
+
+// The connection fails once with this code and a sentence that contains `part`; nothing is tried again.
+// Returns the sentence.
+inline std::string expect_failure(const std::string &url, OptionList options, int code, const std::string &part) {
+    options.insert(options.begin(), {"reconnect", "no"});
+    Session session(url, options);
+    if (session.status != 0) fail_msg("open: %d %s", session.status, session.text.c_str());
+    std::string sentence;
+    const Seen &close = session.need(WSXDP_EVENT_CLOSE, 8000);
+    size_t errors = 0;
+    for (const Seen &seen : session.events) {
+        if (seen.kind != WSXDP_EVENT_ERROR) continue;
+        errors++;
+        sentence = seen.data;
+        if (seen.error != code || !contains(sentence, part)) session.print();
+        assert_int_equal(seen.error, code);
+    }
+    assert_int_equal(errors, 1);
+    assert_int_equal(session.count(WSXDP_EVENT_OPEN), 0);
+    assert_int_equal(close.error, code);
+    assert_int_equal(close.code, 1006);
+    if (!contains(sentence, part)) fail_msg("'%s' is not in: %s", part.c_str(), sentence.c_str());
+    char last[600];
+    assert_int_equal(wsxdp_last_error(session.handle, last, sizeof last), sentence.size());
+    assert_string_equal(last, sentence.c_str());
+    return sentence;
+}
