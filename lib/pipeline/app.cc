@@ -65,6 +65,14 @@ static void on_open(App *app, AppConnection *c, const EventSlot &slot, const Not
     (void)app;
 }
 
+// A sentence as it is: adding it again would escape its escapes.
+static void set_error(ErrorText *error, int code, ByteView sentence) {
+    error->begin(code);
+    error->size = static_cast<uint32_t>(sentence.size < sizeof error->text ? sentence.size : sizeof error->text - 1);
+    memcpy(error->text, sentence.data, error->size);
+    error->text[error->size] = 0;
+}
+
 static void on_note(App *app, AppConnection *c, const EventSlot &slot, wsxdp_event *event) {
     const NoteSlot *note = app->notes.front();
     if (note == nullptr) return;
@@ -86,7 +94,7 @@ static void on_note(App *app, AppConnection *c, const EventSlot &slot, wsxdp_eve
         c->ended = true;
         app->ended_count++;
     } else if (slot.kind == WSXDP_EVENT_ERROR) {
-        app->error.begin(note->error).add(ByteView(note->text, event->len));
+        set_error(&app->error, note->error, ByteView(note->text, event->len));
     }
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the tests of the command share: running it, in a pipe or on a terminal, and servers to run it against."""
+"""What the tests of the command share: running it, in a pipe or on a terminal, and servers for it."""
 import base64
 import contextlib
 import fcntl
@@ -33,7 +33,8 @@ import certificates  # noqa: E402
 def main():
     """Runs the test cases of the calling file; the last line is what tests/run.py counts."""
     result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(
-        unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"]))
+        unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"])
+    )
     failed = len(result.failures) + len(result.errors)
     skipped = len(result.skipped)
     print(f"{result.testsRun - failed - skipped} passed, {failed} failed, {skipped} skipped")
@@ -42,12 +43,14 @@ def main():
 
 # ---- the command ----
 
+
 def wsxdp(*arguments, stdin=None, **options):
     """Runs the command to its end in pipes: returncode, stdout and stderr (text)."""
     options.setdefault("timeout", LIMIT_S)
     source = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
-    return subprocess.run([WSXDP, *arguments], capture_output=True, text=True, errors="surrogateescape",
-                          **source, **options)
+    return subprocess.run(
+        [WSXDP, *arguments], capture_output=True, text=True, errors="surrogateescape", **source, **options
+    )
 
 
 @contextlib.contextmanager
@@ -77,8 +80,13 @@ class Terminal:
     def __init__(self, *arguments, columns=100, stdout=None):
         self.main, side = pty.openpty()
         fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        self.process = subprocess.Popen([WSXDP, *arguments], stdin=side, stdout=stdout or side, stderr=side,
-                                        preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)))
+        self.process = subprocess.Popen(
+            [WSXDP, *arguments],
+            stdin=side,
+            stdout=stdout or side,
+            stderr=side,
+            preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)),
+        )
         os.close(side)
         self.text = ""
 
@@ -117,12 +125,13 @@ def on_screen(text):
         shown = ""
         for part in re.split(r"\r", line):
             kept = part.split("\033[K")
-            shown = (kept[0] + shown[len(kept[0]):]) if len(kept) == 1 else "".join(kept)
+            shown = (kept[0] + shown[len(kept[0]) :]) if len(kept) == 1 else "".join(kept)
         lines.append(shown)
     return lines
 
 
 # ---- servers ----
+
 
 class Peer:
     """The server's side of one connection, at the level of frames."""
@@ -148,8 +157,10 @@ class Peer:
             self.read_request()
         key = (self.header("Sec-WebSocket-Key") or "") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
         accept = accept or base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
-        self.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                   f"Sec-WebSocket-Accept: {accept}\r\n\r\n")
+        self.write(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        )
 
     def write(self, data):
         self.stream.sendall(data.encode("latin-1") if isinstance(data, str) else data)
@@ -157,8 +168,13 @@ class Peer:
     def frame(self, opcode, payload=b"", final=True, extra_bits=0):
         payload = payload.encode() if isinstance(payload, str) else payload
         size = len(payload)
-        length = (bytes([size]) if size < 126 else b"\x7e" + struct.pack(">H", size) if size < 65536
-                  else b"\x7f" + struct.pack(">Q", size))
+        length = (
+            bytes([size])
+            if size < 126
+            else b"\x7e" + struct.pack(">H", size)
+            if size < 65536
+            else b"\x7f" + struct.pack(">Q", size)
+        )
         self.write(bytes([(0x80 if final else 0) | extra_bits | opcode]) + length + payload)
 
     def text(self, payload):
@@ -172,7 +188,7 @@ class Peer:
         head = self.file.read(2)
         if len(head) < 2:
             return None, b""
-        size = head[1] & 0x7f
+        size = head[1] & 0x7F
         if size == 126:
             size = struct.unpack(">H", self.file.read(2))[0]
         elif size == 127:
@@ -291,7 +307,9 @@ def certificate_for(*hosts):
 @contextlib.contextmanager
 def exchange(*arguments):
     """The exchange simulator: what its readiness line says."""
-    process = subprocess.Popen([PYTHON, EXCHANGE, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [PYTHON, EXCHANGE, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     try:
         yield json.loads(process.stdout.readline())
     finally:
@@ -314,4 +332,3 @@ def wait_until(condition, limit_s=LIMIT_S):
         if time.monotonic() > until:
             raise AssertionError("what was waited for did not happen")
         time.sleep(0.01)
-

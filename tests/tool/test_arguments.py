@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A first-time user's mistakes on the command line: each gets one sentence that says what to do, and status 2."""
+"""A first-time user's mistakes: each gets one sentence that says what to do, and status 2."""
 import unittest
 
 import support
@@ -92,8 +92,9 @@ class Values(unittest.TestCase):
         self.assertEqual((run.returncode, run.stdout, run.stderr), (0, "a=b\n", ""))
 
     def test_o_is_stronger_than_flags(self):
-        run = support.wsxdp("cat", "echo:", "--send", "x", "--count", "1", "--insecure", "-o",
-                            "tls.insecure_skip_verify=no")
+        run = support.wsxdp(
+            "cat", "echo:", "--send", "x", "--count", "1", "--insecure", "-o", "tls.insecure_skip_verify=no"
+        )
         self.assertNotIn("WARNING", run.stderr)
         self.assertEqual(run.returncode, 0, run.stderr)
 

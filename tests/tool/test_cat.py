@@ -61,15 +61,22 @@ class Output(unittest.TestCase):
         with Server(script) as server:
             run = wsxdp("cat", server.url(), "--json", "--count", "2", "--quiet")
         first, second = [json.loads(line) for line in run.stdout.strip().split("\n")]
-        self.assertEqual((first["data"], first["encoding"], first["opcode"], first["sequence"]), (text, "text", 1, 1))
+        self.assertEqual(
+            (first["data"], first["encoding"], first["opcode"], first["sequence"]), (text, "text", 1, 1)
+        )
         self.assertEqual(first["len"], len(text.encode()))
-        self.assertEqual((second["data"], second["encoding"], second["opcode"], second["sequence"]),
-                         ("AP8Q", "base64", 2, 2))
+        self.assertEqual(
+            (second["data"], second["encoding"], second["opcode"], second["sequence"]),
+            ("AP8Q", "base64", 2, 2),
+        )
         self.assertEqual(first.keys(), second.keys())
         slack = 5_000_000  # the clocks of the kernel and of the library need not agree to the nanosecond
         self.assertTrue(first["poll_last_ns"] and first["parse_ns"] and first["delivered_ns"])
-        times = [before, *(first[n + "_ns"] for n in ("kernel_first", "kernel_last", "poll_last", "parse", "delivered")),
-                 time.time_ns()]
+        times = [
+            before,
+            *(first[n + "_ns"] for n in ("kernel_first", "kernel_last", "poll_last", "parse", "delivered")),
+            time.time_ns(),
+        ]
         times = [t for t in times if t]  # the kernel begins to stamp a little after it is asked to
         for earlier, later in zip(times, times[1:]):
             self.assertLessEqual(earlier, later + slack)
@@ -85,7 +92,9 @@ class Output(unittest.TestCase):
 
         with Server(script) as server:
             run = wsxdp("cat", server.url(), "--count", "2", "-o", "message.stream=yes")
-            lines = wsxdp("cat", server.url(), "--count", "2", "-o", "message.stream=yes", "--json").stdout.splitlines()
+            lines = wsxdp(
+                "cat", server.url(), "--count", "2", "-o", "message.stream=yes", "--json"
+            ).stdout.splitlines()
         self.assertEqual((run.stdout, run.returncode), ("abcdef\nnext\n", 0), run.stderr)
         pieces = [json.loads(line) for line in lines]
         self.assertTrue(all(p["encoding"] == "base64" for p in pieces))
@@ -154,8 +163,18 @@ class Sending(unittest.TestCase):
             peer.drain()
 
         with Server(script) as server:
-            run = wsxdp("cat", server.url(host="u:p%40@127.0.0.1", path="/a?b=c"), "--count", "1", "--header",
-                        "X-Key:  a: b ", "--header", "X-Two: 2", "-o", "origin=https://o.example")
+            run = wsxdp(
+                "cat",
+                server.url(host="u:p%40@127.0.0.1", path="/a?b=c"),
+                "--count",
+                "1",
+                "--header",
+                "X-Key:  a: b ",
+                "--header",
+                "X-Two: 2",
+                "-o",
+                "origin=https://o.example",
+            )
         self.assertEqual(run.returncode, 0, run.stderr)
         self.assertRegex(seen[0], r"^GET /a\?b=c HTTP/1.1\r\n")
         self.assertRegex(seen[0], r"(?i)\r\nX-Key: a: b\r\n")
@@ -244,16 +263,22 @@ class Ends(unittest.TestCase):
         self.assertIn(b"standard output was closed", err)
 
     def test_full_disk(self):
-        with Server(ticking) as server, open("/dev/full", "wb") as full, \
-                running("cat", server.url(), stdout=full) as process:
+        with Server(ticking) as server, open("/dev/full", "wb") as full, running(
+            "cat", server.url(), stdout=full
+        ) as process:
             _, err = process.communicate(timeout=support.LIMIT_S)
         self.assertEqual(process.returncode, 9)
         self.assertIn(b"cannot write to standard output: No space left", err)
 
     def test_standard_output_that_is_not_open(self):
         with Server(ticking) as server:
-            run = subprocess.run(["sh", "-c", '"$0" cat "$1" <&- >&-', support.WSXDP, server.url()], text=True,
-                                 stderr=subprocess.PIPE, timeout=support.LIMIT_S, check=False)
+            run = subprocess.run(
+                ["sh", "-c", '"$0" cat "$1" <&- >&-', support.WSXDP, server.url()],
+                text=True,
+                stderr=subprocess.PIPE,
+                timeout=support.LIMIT_S,
+                check=False,
+            )
         self.assertEqual(run.returncode, 9)
         self.assertIn("cannot write to standard output", run.stderr)
 
@@ -267,8 +292,9 @@ class Ends(unittest.TestCase):
             peer.close_frame()
             peer.drain()
 
-        with Server(script) as server, running("cat", server.url(), "--summary-json", "-o", "inbox.bytes=1MiB", "-o",
-                                               "message.max_bytes=64KiB") as process:
+        with Server(script) as server, running(
+            "cat", server.url(), "--summary-json", "-o", "inbox.bytes=1MiB", "-o", "message.max_bytes=64KiB"
+        ) as process:
             time.sleep(0.7)  # long enough to fill the pipe, the inbox and the socket
             lines = process.stdout.read().splitlines()
             account = json.loads(process.stderr.read().splitlines()[-1])
@@ -341,7 +367,9 @@ class Reconnecting(unittest.TestCase):
                 peer.drain()
 
         with Server(script) as server:
-            run = wsxdp("cat", server.url(), "--subscribe", "sub", "--send", "once", "--count", "3", "--summary-json")
+            run = wsxdp(
+                "cat", server.url(), "--subscribe", "sub", "--send", "once", "--count", "3", "--summary-json"
+            )
         self.assertEqual(run.stdout, "connection 1\nconnection 2\nconnection 3\n")
         self.assertEqual(requests, [["sub", "once"], ["sub"], ["sub"]])
         self.assertEqual(run.stderr.count("open again"), 2)
@@ -350,8 +378,9 @@ class Reconnecting(unittest.TestCase):
 
     def test_retry_waits_for_a_server_that_is_not_there_yet(self):
         port = support.free_port()
-        with running("cat", f"ws://127.0.0.1:{port}/", "--retry", "--count", "1", "-o",
-                     "reconnect.delay_max_ns=50ms") as process:
+        with running(
+            "cat", f"ws://127.0.0.1:{port}/", "--retry", "--count", "1", "-o", "reconnect.delay_max_ns=50ms"
+        ) as process:
             line = process.stderr.readline()
             self.assertIn(b"refused", line)
 
@@ -385,8 +414,18 @@ class Reconnecting(unittest.TestCase):
 class Summary(unittest.TestCase):
     def test_over_tls_with_one_way_latency(self):
         with support.exchange("--rate", "500") as ready:
-            arguments = ("cat", ready["url"], "--ca", ready["ca"], "--subscribe",
-                         support.subscription("btcusd@trade", "btcusd@book"), "--latency-field", "ts_ns", "--count", "200")
+            arguments = (
+                "cat",
+                ready["url"],
+                "--ca",
+                ready["ca"],
+                "--subscribe",
+                support.subscription("btcusd@trade", "btcusd@book"),
+                "--latency-field",
+                "ts_ns",
+                "--count",
+                "200",
+            )
             text, document = wsxdp(*arguments), wsxdp(*arguments, "--summary-json")
         self.assertEqual((text.returncode, document.returncode), (0, 0), text.stderr + document.stderr)
         self.assertEqual(len(text.stdout.splitlines()), 200)
@@ -401,7 +440,9 @@ class Summary(unittest.TestCase):
         self.assertIn("1.3", account["connection"]["tls_version"])
         self.assertEqual(account["stats"]["allocations"], 0)
         one_way, inside = account["latency"]["sender_to_delivered"], account["latency"]["kernel_to_delivered"]
-        self.assertGreaterEqual(inside["count"], 100)  # the kernel begins to stamp a little after it is asked to
+        self.assertGreaterEqual(
+            inside["count"], 100
+        )  # the kernel begins to stamp a little after it is asked to
         self.assertGreaterEqual(one_way["count"], 190)  # all but the acknowledgement
         for latency in (one_way, inside):
             numbers = [latency[k] for k in ("p50_ns", "p90_ns", "p99_ns", "p99_9_ns", "max_ns")]
@@ -422,8 +463,12 @@ class Summary(unittest.TestCase):
 
     def test_forms_of_the_senders_time(self):
         ago_ns = time.time_ns() - 5_000_000_000
-        forms = [(json.dumps({"T": ago_ns}), "T"), (json.dumps({"T": ago_ns // 1000}), "T"),
-                 (json.dumps({"T": str(ago_ns // 1000000)}), "T"), (json.dumps({"a": {"b": ago_ns / 1e9}}), "a.b")]
+        forms = [
+            (json.dumps({"T": ago_ns}), "T"),
+            (json.dumps({"T": ago_ns // 1000}), "T"),
+            (json.dumps({"T": str(ago_ns // 1000000)}), "T"),
+            (json.dumps({"a": {"b": ago_ns / 1e9}}), "a.b"),
+        ]
         for message, name in forms:
             with self.subTest(message=message):
                 latency = self.one_way(message, name)["latency"]["sender_to_delivered"]["p50_ns"]
@@ -431,7 +476,15 @@ class Summary(unittest.TestCase):
                 self.assertLess(latency, 25_000_000_000)
 
     def test_messages_without_the_senders_time(self):
-        for message in ("not json", "{}", '{"T":"x"}', '{"T":1}', '{"T":null}', '{"T":99999999999999999999999}', "[1]"):
+        for message in (
+            "not json",
+            "{}",
+            '{"T":"x"}',
+            '{"T":1}',
+            '{"T":null}',
+            '{"T":99999999999999999999999}',
+            "[1]",
+        ):
             with self.subTest(message=message):
                 self.assertNotIn("sender_to_delivered", self.one_way(message, "T")["latency"])
 
@@ -442,6 +495,7 @@ class Summary(unittest.TestCase):
 
     def test_insecure_warns_even_when_quiet(self):
         with support.certificate_for("elsewhere.example") as (_, context):
+
             def script(peer):
                 peer.upgrade()
                 peer.text("x")

@@ -27,6 +27,7 @@ def answer(text):
     def script(peer):
         peer.read_request()
         peer.write(text)
+
     return script
 
 
@@ -75,8 +76,16 @@ class Connect(Case):
 
     def test_retries_that_are_used_up(self):
         port = support.free_port()
-        run = wsxdp("cat", f"ws://127.0.0.1:{port}/", "--retry", "--quiet", "-o", "reconnect.max_attempts=2", "-o",
-                    "reconnect.delay_max_ns=10ms")
+        run = wsxdp(
+            "cat",
+            f"ws://127.0.0.1:{port}/",
+            "--retry",
+            "--quiet",
+            "-o",
+            "reconnect.max_attempts=2",
+            "-o",
+            "reconnect.delay_max_ns=10ms",
+        )
         self.fails(run, 3, "refused")
 
 
@@ -89,7 +98,11 @@ class Tls(Case):
         def leaves(peer):
             peer.stream.recv(4096)
 
-        for script, flags, status in ((answers, (), 4), (leaves, (), 4), (silent, ("-o", "tls.timeout_ns=200ms"), 8)):
+        for script, flags, status in (
+            (answers, (), 4),
+            (leaves, (), 4),
+            (silent, ("-o", "tls.timeout_ns=200ms"), 8),
+        ):
             with self.subTest(script=script.__name__):
                 run, port = self.against(script, *flags, scheme="wss")
                 self.fails(run, status, "TLS", f"write ws://127.0.0.1:{port}/")
@@ -112,13 +125,17 @@ class Tls(Case):
     def test_names_and_addresses_are_checked_and_right(self):
         with certificate_for("localhost", "127.0.0.1") as (ca, context):
             for host in ("localhost", "127.0.0.1"):
-                run, _ = self.against(hello, "--ca", ca, "--count", "1", scheme="wss", context=context, host=host)
+                run, _ = self.against(
+                    hello, "--ca", ca, "--count", "1", scheme="wss", context=context, host=host
+                )
                 self.assertEqual((run.returncode, run.stdout), (0, "hello\n"), run.stderr)
 
     def test_client_certificate_wanted(self):
         with certificate_for() as (ca, context):
             context.verify_mode = ssl.CERT_REQUIRED
-            context.maximum_version = ssl.TLSVersion.TLSv1_2  # in 1.3 the server says so only after the handshake
+            context.maximum_version = (
+                ssl.TLSVersion.TLSv1_2
+            )  # in 1.3 the server says so only after the handshake
             context.load_verify_locations(ca)
             run, _ = self.against(hello, "--ca", ca, scheme="wss", context=context)
         self.fails(run, 4, "tls.cert_file")
@@ -176,6 +193,7 @@ class AfterOpen(Case):
             peer.upgrade()
             peer.frame(3, "reserved opcode")
             peer.drain()
+
         self.ends(script, 6)
 
     def test_text_that_is_not_utf8(self):
@@ -183,6 +201,7 @@ class AfterOpen(Case):
             peer.upgrade()
             peer.text(b"\xff")
             peer.drain()
+
         self.ends(script, 6)
 
     def test_message_above_the_limit(self):
@@ -190,13 +209,16 @@ class AfterOpen(Case):
             peer.upgrade()
             peer.text("x" * 5000)
             peer.drain()
-        self.ends(script, 6, "message.max_bytes",
-                  arguments=("--no-reconnect", "-o", "message.max_bytes=4KiB"))
+
+        self.ends(
+            script, 6, "message.max_bytes", arguments=("--no-reconnect", "-o", "message.max_bytes=4KiB")
+        )
 
     def test_connection_cut(self):
         def script(peer):
             peer.upgrade()
             peer.text("last words")
+
         run = self.ends(script, 7)
         self.assertEqual(run.stdout, "last words\n")
 
@@ -205,6 +227,7 @@ class AfterOpen(Case):
             peer.upgrade()
             peer.close_frame(4003, "no \x1b[31mcredit")
             peer.drain()
+
         run = self.ends(script, 7, "4003", "no \\x1b[31mcredit")
         self.assertNotIn("\x1b", run.stderr)
 
@@ -212,12 +235,19 @@ class AfterOpen(Case):
         def script(peer):
             peer.upgrade()
             silent(peer)
-        self.ends(script, 8, "ping", arguments=("--no-reconnect", "-o", "ping.interval_ns=50ms", "-o", "ping.timeout_ns=100ms"))
+
+        self.ends(
+            script,
+            8,
+            "ping",
+            arguments=("--no-reconnect", "-o", "ping.interval_ns=50ms", "-o", "ping.timeout_ns=100ms"),
+        )
 
     def test_silence(self):
         def script(peer):
             peer.upgrade()
             silent(peer)
+
         self.ends(script, 8, "idle.timeout_ns", arguments=("--no-reconnect", "-o", "idle.timeout_ns=200ms"))
 
     def test_tls_cut_without_goodbye(self):

@@ -26,7 +26,9 @@ class Options(unittest.TestCase):
         markdown = support.wsxdp("options", "--markdown").stdout
         self.assertEqual(re.findall(r"^\| `([^`]+)` \|", markdown, re.M), names)
         manual = support.wsxdp("options", "--man").stdout
-        self.assertEqual([n.replace("\\-", "-") for n in re.findall(r"^\.TP\n\.B (\S+)", manual, re.M)], names)
+        self.assertEqual(
+            [n.replace("\\-", "-") for n in re.findall(r"^\.TP\n\.B (\S+)", manual, re.M)], names
+        )
 
     def test_each_row_says_what_it_takes(self):
         for option in options():
@@ -56,8 +58,13 @@ class Options(unittest.TestCase):
                 self.assertIn(option["name"], run.stderr)
 
     def test_the_table_says_default_and_range(self):
-        self.assertRegex(support.wsxdp("options", "inbox.bytes").stdout, r"inbox.bytes +\d+[KM]iB .*\[\d+[KM]iB\.\.\d+[MG]iB\]")
-        self.assertRegex(support.wsxdp("options", "close.timeout").stdout, r"close.timeout_ns +2s .*\[1ms\.\.1h\]")
+        self.assertRegex(
+            support.wsxdp("options", "inbox.bytes").stdout,
+            r"inbox.bytes +\d+[KM]iB .*\[\d+[KM]iB\.\.\d+[MG]iB\]",
+        )
+        self.assertRegex(
+            support.wsxdp("options", "close.timeout").stdout, r"close.timeout_ns +2s .*\[1ms\.\.1h\]"
+        )
 
     def test_a_pattern_selects(self):
         names = support.wsxdp("options", "--names", "PING").stdout.split()
@@ -108,8 +115,13 @@ class Help(unittest.TestCase):
     def test_manual_pages_are_well_formed(self):
         page = support.wsxdp("options", "--man").stdout
         for source in (["-l", MANUAL], ["-l", "-"]):
-            run = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-Tutf8", "-Z", *source], input=page, text=True,
-                                 capture_output=True, check=False)
+            run = subprocess.run(
+                ["man", "--warnings", "-E", "UTF-8", "-Tutf8", "-Z", *source],
+                input=page,
+                text=True,
+                capture_output=True,
+                check=False,
+            )
             self.assertEqual((run.returncode, run.stderr), (0, ""))
 
 

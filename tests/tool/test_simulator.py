@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The exchange simulator and the demo: the simulator through a client that is not ours, the demo as it is run."""
+"""The exchange simulator, through a client that is not ours, and the demo, as it is run."""
 import asyncio
 import json
 import os
@@ -17,10 +17,12 @@ from support import exchange, subscription
 
 def talk(ready, conversation, path=""):
     """Runs conversation(socket) against the exchange with python3-websockets as the client."""
+
     async def connected():
         context = ssl.create_default_context(cafile=ready["ca"]) if ready["ca"] else None
         async with websockets.connect(ready["url"] + path, ssl=context, close_timeout=0.2) as socket:
             return await asyncio.wait_for(conversation(socket), support.LIMIT_S)
+
     return asyncio.run(connected())
 
 
@@ -64,9 +66,16 @@ class Market(unittest.TestCase):
     def test_other_methods_and_mistakes(self):
         async def conversation(socket):
             answers = []
-            for request in ('{"method":"ping","id":2}', '{"method":"list","id":3}', "not json", '[1]', '{"method":"fly","id":4}',
-                            '{"method":"subscribe","params":["nosuch@trade"],"id":5}',
-                            '{"method":"subscribe","params":"btcusd@trade","id":6}', '{"method":"close","params":[9],"id":7}'):
+            for request in (
+                '{"method":"ping","id":2}',
+                '{"method":"list","id":3}',
+                "not json",
+                '[1]',
+                '{"method":"fly","id":4}',
+                '{"method":"subscribe","params":["nosuch@trade"],"id":5}',
+                '{"method":"subscribe","params":"btcusd@trade","id":6}',
+                '{"method":"close","params":[9],"id":7}',
+            ):
                 await socket.send(request)
                 answers += await take(socket, 1)
             return answers
@@ -104,8 +113,17 @@ class Market(unittest.TestCase):
 
     def test_drop_after_and_deflate(self):
         with exchange("--plain", "--rate", "0", "--deflate", "--drop-after", "50") as ready:
-            run = support.wsxdp("cat", ready["url"] + "stream?streams=btcusd@trade", "--count", "120", "--json", "-o",
-                                "deflate=yes", "-o", "reconnect.delay_max_ns=20ms")
+            run = support.wsxdp(
+                "cat",
+                ready["url"] + "stream?streams=btcusd@trade",
+                "--count",
+                "120",
+                "--json",
+                "-o",
+                "deflate=yes",
+                "-o",
+                "reconnect.delay_max_ns=20ms",
+            )
         lines = [json.loads(line) for line in run.stdout.splitlines()]
         self.assertEqual((run.returncode, len(lines)), (0, 120), run.stderr)
         self.assertTrue(any(line["compressed"] for line in lines))
@@ -114,8 +132,12 @@ class Market(unittest.TestCase):
 
 class Life(unittest.TestCase):
     def start(self, *arguments, **options):
-        process = subprocess.Popen([support.PYTHON, support.EXCHANGE, "--plain", *arguments], stdout=subprocess.PIPE,
-                                   text=True, **options)
+        process = subprocess.Popen(
+            [support.PYTHON, support.EXCHANGE, "--plain", *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+            **options,
+        )
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.kill)
         self.assertTrue(json.loads(process.stdout.readline())["ready"])
@@ -141,8 +163,15 @@ class Life(unittest.TestCase):
 class Demo(unittest.TestCase):
     def test_demo(self):
         environment = dict(os.environ, BUILD=os.path.dirname(support.WSXDP), DEMO_SECONDS="1")
-        run = subprocess.run([os.path.join(support.ROOT, "tools/demo")], capture_output=True, text=True, env=environment,
-                             timeout=60, stdin=subprocess.DEVNULL, check=False)
+        run = subprocess.run(
+            [os.path.join(support.ROOT, "tools/demo")],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
         self.assertEqual(run.returncode, 0, run.stderr)
         self.assertEqual(len(run.stdout.splitlines()), 6)
         self.assertIn('"type":"snapshot"', run.stdout)

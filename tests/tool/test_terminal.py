@@ -76,7 +76,9 @@ class Live(unittest.TestCase):
         terminal.read_until("open")
         time.sleep(0.6)  # the time of two redraws, of which there must be none
         terminal.press(b"typed by hand\n")
-        terminal.read_until(r"typed by hand\r\n[^\n]*typed by hand")  # the terminal's own echo, and the answer
+        terminal.read_until(
+            r"typed by hand\r\n[^\n]*typed by hand"
+        )  # the terminal's own echo, and the answer
         terminal.press(b"\x03")
         terminal.read_until()
         self.assertEqual(terminal.process.wait(), 0)
@@ -102,8 +104,9 @@ class Live(unittest.TestCase):
             peer.upgrade()
 
         with Server(script) as server:
-            terminal = self.on_terminal("cat", server.url(), "-o", "reconnect.delay_min_ns=10s", "-o",
-                                        "reconnect.delay_max_ns=10s")
+            terminal = self.on_terminal(
+                "cat", server.url(), "-o", "reconnect.delay_min_ns=10s", "-o", "reconnect.delay_max_ns=10s"
+            )
             terminal.read_until("reconnecting, attempt [2-9]")
             terminal.press(b"\x03")
             terminal.read_until()

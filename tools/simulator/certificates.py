@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A certificate authority made on the spot, and a server certificate signed by it, with the openssl command.
 
-Nothing made here is ever trusted by the machine: a client must be given the authority's file. The keys live in the
-directory that the caller names and are worth nothing elsewhere.
+Nothing made here is ever trusted by the machine: a client must be given the authority's file. The keys
+live in the directory that the caller names and are worth nothing elsewhere.
 """
 import os
 import subprocess
@@ -37,10 +37,45 @@ def make(directory, hosts=("localhost", "127.0.0.1", "::1"), days=30):
         file.write(EXTENSIONS.format(names=alternative_names(hosts)))
     new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     for name, subject in (("ca", "/CN=wsxdp simulator authority"), ("server", f"/CN={hosts[0]}")):
-        openssl("req", "-new", *new_key, "-keyout", path(name + ".key"), "-out", path(name + ".csr"), "-subj", subject)
+        openssl(
+            "req",
+            "-new",
+            *new_key,
+            "-keyout",
+            path(name + ".key"),
+            "-out",
+            path(name + ".csr"),
+            "-subj",
+            subject,
+        )
     extensions = ["-days", str(days), "-extfile", path("extensions.cnf")]
-    openssl("x509", "-req", "-in", path("ca.csr"), "-signkey", path("ca.key"), *extensions, "-extensions", "ca",
-            "-out", path("ca.pem"))
-    openssl("x509", "-req", "-in", path("server.csr"), "-CA", path("ca.pem"), "-CAkey", path("ca.key"),
-            "-CAcreateserial", *extensions, "-extensions", "server", "-out", path("server.pem"))
+    openssl(
+        "x509",
+        "-req",
+        "-in",
+        path("ca.csr"),
+        "-signkey",
+        path("ca.key"),
+        *extensions,
+        "-extensions",
+        "ca",
+        "-out",
+        path("ca.pem"),
+    )
+    openssl(
+        "x509",
+        "-req",
+        "-in",
+        path("server.csr"),
+        "-CA",
+        path("ca.pem"),
+        "-CAkey",
+        path("ca.key"),
+        "-CAcreateserial",
+        *extensions,
+        "-extensions",
+        "server",
+        "-out",
+        path("server.pem"),
+    )
     return path("ca.pem"), path("server.pem"), path("server.key")

@@ -4,11 +4,13 @@
 
 A client sends   {"method":"subscribe","params":["btcusd@trade","btcusd@book"],"id":1}
 and gets         {"result":["btcusd@book","btcusd@trade"],"id":1}, a snapshot of each book, then the updates,
-every message with "stream" and "ts_ns", the time of sending. Methods: subscribe, unsubscribe, list, ping, close (a code, a reason).
+every message with "stream" and "ts_ns", the time of sending. Methods: subscribe, unsubscribe,
+list, ping, close (a code, a reason).
 A path of /stream?streams=btcusd@trade/ethusd@book subscribes at once.
 
-When it is ready it prints one line of JSON: {"ready":true,"url":...,"ca":...,"pid":...}. It ends on SIGTERM, on
-SIGINT, after --duration, and when its standard input is a pipe that closes, so that it never outlives its parent.
+When it is ready it prints one line of JSON: {"ready":true,"url":...,"ca":...,"pid":...}. It ends
+on SIGTERM, on SIGINT, after --duration, and when its standard input is a pipe that closes, so that it
+never outlives its parent.
 """
 import argparse
 import asyncio
@@ -68,7 +70,7 @@ class Client:
             self.have_streams.clear()
 
     async def stream_updates(self):
-        """Sends at the asked rate, counted from the first subscription; after a pause it does not catch up."""
+        """Sends at the asked rate, counted from the first subscription; does not catch up after a pause."""
         rate, begin, count = self.options.rate, time.monotonic(), 0
         while True:
             if not self.have_streams.is_set():
@@ -94,7 +96,9 @@ class Client:
         unknown = [s for s in params if not market.known_stream(s)]
         if unknown or not params:
             names = ", ".join(sorted(market.SYMBOLS))
-            return await self.refuse(request_id, f"params takes SYMBOL@trade and SYMBOL@book, SYMBOL one of {names}")
+            return await self.refuse(
+                request_id, f"params takes SYMBOL@trade and SYMBOL@book, SYMBOL one of {names}"
+            )
         after = set(self.streams) | set(params) if method == "subscribe" else set(self.streams) - set(params)
         await self.reply(request_id, result=sorted(after))
         if method == "subscribe":
@@ -152,10 +156,14 @@ def parse_options(arguments):
     parser = argparse.ArgumentParser(description="A small exchange to try a WebSocket client on.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
-    parser.add_argument("--rate", type=float, default=1000, help="messages a second to each client; 0: all it takes")
+    parser.add_argument(
+        "--rate", type=float, default=1000, help="messages a second to each client; 0: all it takes"
+    )
     parser.add_argument("--plain", action="store_true", help="ws:// without TLS")
     parser.add_argument("--deflate", action="store_true", help="agree to permessage-deflate")
-    parser.add_argument("--ca-dir", help="write ca.pem and the server's key here (default: a temporary directory)")
+    parser.add_argument(
+        "--ca-dir", help="write ca.pem and the server's key here (default: a temporary directory)"
+    )
     parser.add_argument("--duration", type=float, help="end after this many seconds")
     parser.add_argument("--ping-interval", type=float, default=20, help="seconds between pings; 0: none")
     parser.add_argument("--drop-after", type=int, help="cut each connection after this many messages")
@@ -164,7 +172,7 @@ def parse_options(arguments):
 
 
 def watch_parent(loop, stop):
-    """A pipe or socket on standard input that closes means that the parent is gone; anything else says nothing."""
+    """Stops when a pipe or socket on standard input closes: the parent is gone."""
     mode = os.fstat(0).st_mode
     if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
         return
@@ -190,9 +198,15 @@ async def run(options, directory):
         loop.add_signal_handler(number, stop.set)
     context, ca = (None, None) if options.plain else tls_context(directory)
     server = await websockets.serve(
-        lambda socket: serve_client(socket, options), options.host, options.port, ssl=context,
-        compression="deflate" if options.deflate else None, ping_interval=options.ping_interval or None,
-        max_size=1 << 20, write_limit=1 << 18)
+        lambda socket: serve_client(socket, options),
+        options.host,
+        options.port,
+        ssl=context,
+        compression="deflate" if options.deflate else None,
+        ping_interval=options.ping_interval or None,
+        max_size=1 << 20,
+        write_limit=1 << 18,
+    )
     port = server.sockets[0].getsockname()[1]
     host = "localhost" if options.host in ("127.0.0.1", "::1", "0.0.0.0", "::") else options.host
     url = f"{'ws' if options.plain else 'wss'}://{host}:{port}/"

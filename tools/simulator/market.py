@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A market that moves by itself: prices on a random walk, a book of orders per symbol, trades and book changes.
+"""A market that moves by itself: prices on a random walk, a book of orders per symbol, trades, changes.
 
 Pure arithmetic: no clock, no network. One Market serves one connection, so that the sequence numbers a client
 sees have no gaps. A book never crosses (best bid < best ask), and applying every change to the first snapshot
@@ -50,7 +50,7 @@ class Book:
         return gone_bids, gone_asks
 
     def change_side(self, side, direction, gone):
-        """Changes up to three levels near the middle; returns rows [price, quantity], quantity 0 for removed."""
+        """Changes up to three levels near the middle; rows of [price, quantity], quantity 0 for removed."""
         rows = {price: 0 for price in gone}
         for _ in range(self.rng.randint(1, 3)):
             price = self.middle + direction * self.rng.randint(1, SPREAD_MAX)
