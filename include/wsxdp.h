@@ -446,7 +446,8 @@ WSXDP_API int wsxdp_last_error(wsxdp *handle, char *buf, size_t cap);
 /* A static one-line text for a code. Any thread. */
 WSXDP_API const char *wsxdp_strerror(int code);
 
-/* "0.1.0 (features: socket openssl zlib ...)"; static. Any thread. */
+/* Version and features, "0.1.0 (transports: ...; placements: ...; TLS: ...; permessage-deflate: ...)"; static. Any
+ * thread. */
 WSXDP_API const char *wsxdp_version(void);
 
 #ifdef __cplusplus

@@ -9,15 +9,24 @@ namespace wx {
 
 static void fail(Transport *t, Connection *c) { connect_failed(t, c); }
 
+// A peer that refuses (an alert, a response) and resets: what it said is still to be read, and reading then finds the
+// end itself. False when the connection was lost.
+static bool survive_write_failure(Transport *t, Connection *c, int failure) {
+    if (failure == WSXDP_E_RESET) {
+        c->tx.begin = c->tx.end = 0;
+        watch(t, c, true, false);
+        return true;
+    }
+    c->error.code = failure;
+    fail(t, c);
+    return false;
+}
+
 // Sends what is in tx and watches for what comes next. False when the connection was lost.
 static bool send_tx(Transport *t, Connection *c) {
     int failure = 0;
     bool done = transmit_tx(t, c, &failure);
-    if (failure != 0) {
-        c->error.code = failure;
-        fail(t, c);
-        return false;
-    }
+    if (failure != 0) return survive_write_failure(t, c, failure);
     watch(t, c, true, !done);
     return true;
 }
@@ -242,7 +251,7 @@ void continue_tls(Transport *t, Connection *c) {
         int failure = 0;
         bool sent = transmit_tx(t, c, &failure); // an alert should leave even when the handshake failed
         if (status >= 0 && failure != 0) {
-            fail(t, c);
+            survive_write_failure(t, c, failure);
             return;
         }
         if (!sent) break;
