@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Ticks and their calibration. With an invariant time-stamp counter a tick is one unprivileged instruction;
 // without, it is CLOCK_MONOTONIC in nanoseconds. Never trusts the counter's nominal rate: it is measured
-// against CLOCK_MONOTONIC over 2 ms at first use, which is good to about 20 ppm, and the bases are read again
-// every second, so the error of a time stamp stays below a microsecond.
+// against CLOCK_MONOTONIC over 2 ms at first use, which is good to about 20 ppm, then over spans that double
+// up to a second, at whose ends the bases are read again, so the error of a time stamp stays below a
+// microsecond.
 #include "clock.h"
 #include "cpu.h"
 #include <atomic>
@@ -81,25 +82,38 @@ void system_clock_open(Clock *clock) {
     clock_resync(clock);
 }
 
+static Tick ticks_of(const Clock *clock, Nanos span) {
+    return static_cast<Tick>((static_cast<unsigned __int128>(span) << 32) / clock->ns_per_tick_q32);
+}
+
+// Slewing moves CLOCK_MONOTONIC by 500 ppm at most. What differs by more was no measurement but a suspended
+// or migrated machine, where one of the two clocks went on without the other: the old rate is the better one.
+static void refine_rate(Clock *clock, Tick ticks, Nanos elapsed) {
+    if (elapsed <= 0) return;
+    uint64_t rate = static_cast<uint64_t>((static_cast<unsigned __int128>(elapsed) << 32) / ticks);
+    uint64_t old = clock->ns_per_tick_q32;
+    uint64_t difference = rate > old ? rate - old : old - rate;
+    if (difference <= old / 512) clock->ns_per_tick_q32 = rate;
+}
+
 void clock_resync(Clock *clock) {
     if (clock->read_ticks == fake_ticks) return;
     Tick tick = 0, real_tick = 0;
     Nanos realtime = 0;
     Tick old_base = clock->tick_base;
+    Tick planned = clock->resync_at - old_base;
     Nanos old_monotonic = clock->monotonic_base;
     read_pair(clock->read_ticks, CLOCK_MONOTONIC, &tick, &clock->monotonic_base);
     read_pair(clock->read_ticks, CLOCK_REALTIME, &real_tick, &realtime);
     clock->tick_base = tick;
     clock->realtime_base = realtime - clock->span_ns(real_tick - tick);
-    // Refine the rate over the longer span: the first measurement was short.
-    if (old_base != 0 && tick - old_base > clock->resync_at - old_base && clock->resync_at > old_base &&
-        clock->read_ticks != monotonic_ticks) {
-        unsigned __int128 elapsed = static_cast<unsigned __int128>(clock->monotonic_base - old_monotonic)
-                                    << 32;
-        clock->ns_per_tick_q32 = static_cast<uint64_t>(elapsed / (tick - old_base));
-    }
-    unsigned __int128 second = static_cast<unsigned __int128>(ns_per_s) << 32;
-    clock->resync_at = tick + static_cast<Tick>(second / clock->ns_per_tick_q32);
+    // Refine the rate over the longer span: the first measurement was short. The spans double up to a second,
+    // so that each is measured well enough for the next.
+    if (old_base != 0 && tick > old_base && tick - old_base >= planned &&
+        clock->read_ticks != monotonic_ticks)
+        refine_rate(clock, tick - old_base, clock->monotonic_base - old_monotonic);
+    Tick first = ticks_of(clock, 8 * ns_per_ms), second = ticks_of(clock, ns_per_s);
+    clock->resync_at = tick + (old_base == 0 ? first : planned < second / 2 ? 2 * planned : second);
 }
 
 void fake_clock_open(Clock *clock, Nanos start) {

@@ -40,9 +40,22 @@ static void append(AddressList *list, const sockaddr *address, socklen_t size) {
     slot.size = size;
 }
 
+// RFC 4007 section 11: %NAME or %NUMBER behind an address, cut off here. A zone that does not exist makes it
+// no literal, and the system's resolver says so in words.
+static bool take_zone(char *zone, uint32_t *scope) {
+    *zone = 0;
+    *scope = if_nametoindex(zone + 1);
+    uint64_t number = 0;
+    const char *at = zone + 1;
+    for (; *at >= '0' && *at <= '9' && number <= UINT32_MAX; at++)
+        number = number * 10 + static_cast<uint64_t>(*at - '0');
+    if (*scope == 0 && *at == 0 && number <= UINT32_MAX) *scope = static_cast<uint32_t>(number);
+    return *scope != 0;
+}
+
 int resolve_literal(ByteView host, uint16_t port, Family family, AddressList *out) {
     char text[INET6_ADDRSTRLEN + IF_NAMESIZE + 1];
-    if (host.size == 0 || host.size >= sizeof text) return 0;
+    if (host.size == 0 || host.size >= sizeof text || memchr(host.data, 0, host.size)) return 0;
     memcpy(text, host.data, host.size);
     text[host.size] = 0;
     sockaddr_in v4 = {};
@@ -54,10 +67,7 @@ int resolve_literal(ByteView host, uint16_t port, Family family, AddressList *ou
         return 1;
     }
     char *zone = strchr(text, '%');
-    if (zone != nullptr) {
-        *zone = 0;
-        v6.sin6_scope_id = if_nametoindex(zone + 1);
-    }
+    if (zone != nullptr && !take_zone(zone, &v6.sin6_scope_id)) return 0;
     if (family == Family::ipv4 || inet_pton(AF_INET6, text, &v6.sin6_addr) != 1) return 0;
     v6.sin6_family = AF_INET6;
     v6.sin6_port = htons(port);
@@ -70,6 +80,11 @@ int resolve_override(ByteView row, ByteView host, uint16_t port, Family family, 
     if (row.size <= host.size || row.data[host.size] != '=' || !equal_ignore_case(row.first(host.size), host))
         return 0;
     ByteView rest = row.from(host.size + 1);
+    if (rest.size == 0) {
+        error->begin(WSXDP_E_RESOLVE).add("resolve.override: '").add(row);
+        error->add("' has no address; write NAME=ADDRESS[,ADDRESS...]");
+        return WSXDP_E_RESOLVE;
+    }
     while (rest.size != 0) {
         const void *comma = memchr(rest.data, ',', rest.size);
         size_t size =
@@ -110,8 +125,8 @@ static void *resolver_thread(void *argument) {
         append(&job->list, at->ai_addr, at->ai_addrlen);
     if (found != nullptr) freeaddrinfo(found);
     job->done.store(true, std::memory_order_release);
-    uint64_t one = 1;
-    ssize_t written = write(job->event_fd, &one, sizeof one);
+    uint64_t signal = Poller::foreign_signal;
+    ssize_t written = write(job->event_fd, &signal, sizeof signal);
     (void)written; // a full counter is readable already
     release(job);
     return nullptr;
@@ -133,7 +148,7 @@ static int start_thread(ResolveJob *job) {
     return status;
 }
 
-int resolve_start(ByteView host, uint16_t port, Family family, int event_fd, ResolveJob **out,
+int resolve_start(ByteView host, uint16_t port, Family family, Poller *poller, ResolveJob **out,
                   ErrorText *error) {
     *out = nullptr;
     ResolveJob *job = allocate_object<ResolveJob>();
@@ -147,9 +162,10 @@ int resolve_start(ByteView host, uint16_t port, Family family, int event_fd, Res
     memcpy(job->host, host.data, host.size);
     job->port = port;
     job->family = family;
-    job->event_fd = fcntl(event_fd, F_DUPFD_CLOEXEC, 0);
+    job->event_fd = fcntl(poller->event_fd, F_DUPFD_CLOEXEC, 0);
     int cause = job->event_fd < 0 ? errno : start_thread(job);
     if (cause == 0) {
+        poller_expect(poller);
         *out = job;
         return WSXDP_OK;
     }
@@ -161,6 +177,27 @@ int resolve_start(ByteView host, uint16_t port, Family family, int event_fd, Res
     return code;
 }
 
+// gai_strerror translates, and to do so reads the environment: these are always the same.
+static const char *gai_text(int status) {
+    switch (status) {
+    case EAI_NONAME:
+        return "no such name";
+    case EAI_AGAIN:
+        return "the DNS server does not answer for now";
+    case EAI_FAIL:
+        return "the DNS server failed";
+    case EAI_NODATA:
+    case EAI_ADDRFAMILY:
+        return "the name has no address of the family wanted";
+    case EAI_MEMORY:
+        return "out of memory";
+    case EAI_SYSTEM:
+        return "a system call failed";
+    default:
+        return "the system's resolver failed";
+    }
+}
+
 int resolve_result(ResolveJob *job, AddressList *out, ErrorText *error) {
     if (!job->done.load(std::memory_order_acquire)) return 0;
     if (job->gai_status == 0 && job->list.count != 0) {
@@ -169,7 +206,7 @@ int resolve_result(ResolveJob *job, AddressList *out, ErrorText *error) {
     }
     error->begin(WSXDP_E_RESOLVE, job->gai_status == EAI_SYSTEM ? job->gai_errno : 0);
     error->add("resolving ").add(ByteView(job->host)).add(": ");
-    error->add(job->gai_status ? gai_strerror(job->gai_status) : "no address");
+    error->add(job->gai_status ? gai_text(job->gai_status) : "no address");
     error->add("; check the host name and the system's DNS");
     return WSXDP_E_RESOLVE;
 }

@@ -4,6 +4,7 @@
 // Literals and overrides are answered at once.
 #pragma once
 #include "../link/link.h"
+#include "../link/poller.h"
 
 namespace wx {
 
@@ -24,8 +25,9 @@ int resolve_literal(ByteView host, uint16_t port, Family family, AddressList *ou
 // "NAME=ADDR[,ADDR...]" rows; 1 found, 0 not for this name, E_RESOLVE when a row's address is no address.
 int resolve_override(ByteView row, ByteView host, uint16_t port, Family family, AddressList *out,
                      ErrorText *error);
-// event_fd is written when done; it is duplicated. E_MEMORY, E_THREAD_START, E_DESCRIPTORS with a sentence.
-int resolve_start(ByteView host, uint16_t port, Family family, int event_fd, ResolveJob **out,
+// The poller is signalled when done, by a duplicate of its eventfd. E_MEMORY, E_THREAD_START, E_DESCRIPTORS
+// with a sentence.
+int resolve_start(ByteView host, uint16_t port, Family family, Poller *poller, ResolveJob **out,
                   ErrorText *error);
 // 1 done and *out filled, 0 not yet, E_RESOLVE with a sentence.
 int resolve_result(ResolveJob *job, AddressList *out, ErrorText *error);

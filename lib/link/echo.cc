@@ -65,7 +65,9 @@ static void make_room(EchoPeer *peer) {
 // Takes the rest of a client frame's head; true when it is whole and the server's head has been written.
 static bool take_head(EchoPeer *peer, uint8_t byte) {
     peer->head[peer->head_size++] = byte;
-    if (frame_head_parse(peer->head, peer->head_size, &peer->frame) <= 0) return false;
+    int parsed = frame_head_parse(peer->head, peer->head_size, &peer->frame);
+    if (parsed < 0) peer->closed = true; // as a server would; a head is never longer than its buffer
+    if (parsed <= 0) return false;
     uint8_t first = peer->head[0];
     if (peer->frame.opcode == opcode_ping) first = static_cast<uint8_t>((first & 0xF0) | opcode_pong);
     peer->end += frame_head_build(peer->bytes + peer->end, first, peer->frame.payload_bytes, false, 0);

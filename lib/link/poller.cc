@@ -10,10 +10,10 @@
 
 namespace wx {
 
-static int add_own(Poller *poller, int fd) {
+static int add_own(Poller *poller, int fd, uint64_t tag) {
     epoll_event event = {};
     event.events = EPOLLIN;
-    event.data.u64 = Poller::own_tag;
+    event.data.u64 = tag;
     return epoll_ctl(poller->epoll_fd, EPOLL_CTL_ADD, fd, &event);
 }
 
@@ -21,8 +21,8 @@ int poller_open(Poller *poller, ErrorText *error) {
     poller->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (poller->epoll_fd >= 0) poller->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (poller->event_fd >= 0) poller->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    if (poller->timer_fd >= 0 && add_own(poller, poller->event_fd) == 0 &&
-        add_own(poller, poller->timer_fd) == 0)
+    if (poller->timer_fd >= 0 && add_own(poller, poller->event_fd, Poller::own_tag) == 0 &&
+        add_own(poller, poller->timer_fd, Poller::timer_tag) == 0)
         return WSXDP_OK;
     int cause = errno;
     int code = cause == EMFILE || cause == ENFILE ? WSXDP_E_DESCRIPTORS : WSXDP_E_SYSTEM;
@@ -68,10 +68,20 @@ static int wait_raw(Poller *poller, epoll_event *events, int cap, Nanos timeout_
     if (timeout_ns <= 0) return epoll_wait(poller->epoll_fd, events, cap, timeout_ns < 0 ? -1 : 0);
     timespec limit = {timeout_ns / ns_per_s, timeout_ns % ns_per_s};
     int count = epoll_pwait2(poller->epoll_fd, events, cap, &limit, nullptr);
-    if (count >= 0 || errno != ENOSYS) return count;
+    // EPERM: sandboxes that are older than the call.
+    if (count >= 0 || (errno != ENOSYS && errno != EPERM)) return count;
     // Before Linux 5.11: milliseconds, rounded up so that a deadline is never polled in a circle.
     Nanos ms = (timeout_ns + ns_per_ms - 1) / ns_per_ms;
     return epoll_wait(poller->epoll_fd, events, cap, ms > INT32_MAX ? INT32_MAX : static_cast<int>(ms));
+}
+
+// A timer that has run out stays readable: put out here, or every later wait would end at once. The next
+// poller_arm sets it again.
+static void timer_ran_out(Poller *poller) {
+    uint64_t count;
+    ssize_t done = read(poller->timer_fd, &count, sizeof count);
+    (void)done; // EAGAIN: armed anew in between
+    poller->armed_at = never;
 }
 
 int poller_wait(Poller *poller, PollerEvent *out, int cap, Nanos timeout_ns) {
@@ -80,7 +90,8 @@ int poller_wait(Poller *poller, PollerEvent *out, int cap, Nanos timeout_ns) {
     if (count < 0) return errno == EINTR ? 0 : WSXDP_E_SYSTEM;
     int filled = 0;
     for (int i = 0; i < count; i++) {
-        if (events[i].data.u64 == Poller::own_tag) continue;
+        if (events[i].data.u64 == Poller::timer_tag) timer_ran_out(poller);
+        if (events[i].data.u64 >= Poller::timer_tag) continue;
         uint32_t bits = events[i].events;
         out[filled].tag = events[i].data.u64;
         out[filled].readable = (bits & (EPOLLIN | EPOLLRDHUP)) != 0;
@@ -100,14 +111,20 @@ void poller_signal(Poller *poller) {
 }
 
 void poller_clear(Poller *poller) {
-    if (poller->signalled.load(std::memory_order_relaxed) == 0) return;
+    if (poller->signalled.load(std::memory_order_relaxed) == 0 && poller->foreign_due == 0) return;
     uint64_t count;
-    ssize_t done = read(poller->event_fd, &count, sizeof count);
-    (void)done;
+    // Nothing there although the flag is set: another thread is about to write. The flag stays, so that what
+    // it writes is read next time; with the flag down it would lie there for ever and end every wait at once.
+    if (read(poller->event_fd, &count, sizeof count) < 0) return;
+    uint64_t foreign = count / Poller::foreign_signal;
+    poller->foreign_due -= foreign < poller->foreign_due ? foreign : poller->foreign_due;
+    if (count % Poller::foreign_signal == 0) return; // our own 1 is still to come
     // After the read: a signal in between finds the flag still set and does not write, but its cause (a
     // sticky flag or a queue) is looked at by our caller only after this.
     poller->signalled.exchange(0, std::memory_order_acq_rel);
 }
+
+void poller_expect(Poller *poller) { poller->foreign_due++; }
 
 void poller_arm(Poller *poller, Nanos deadline) {
     if (deadline == poller->armed_at) return;

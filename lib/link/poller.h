@@ -17,13 +17,17 @@ struct PollerEvent {
 };
 
 struct Poller {
-    static constexpr uint64_t own_tag = ~uint64_t{0};
+    static constexpr uint64_t own_tag = ~uint64_t{0};       // the eventfd
+    static constexpr uint64_t timer_tag = ~uint64_t{0} - 1; // the timerfd
+    // What a writer adds to the eventfd that does not know the flag `signalled`: apart from our own 1s.
+    static constexpr uint64_t foreign_signal = uint64_t{1} << 32;
     static constexpr int batch = 256; // connections served per look; level-triggered, so the rest comes next
     int epoll_fd = -1;
     int event_fd = -1;
     int timer_fd = -1;
     Nanos armed_at = never;             // deadline the timer is set to
-    std::atomic<uint32_t> signalled{0}; // the eventfd holds a count
+    uint64_t foreign_due = 0;           // foreign signals that were announced and not read yet
+    std::atomic<uint32_t> signalled{0}; // the eventfd holds a 1, or is about to
 };
 
 int poller_open(Poller *poller, ErrorText *error);
@@ -36,6 +40,8 @@ void poller_remove(Poller *poller, int fd);
 int poller_wait(Poller *poller, PollerEvent *out, int cap, Nanos timeout_ns);
 void poller_signal(Poller *poller); // any thread; async-signal-safe
 void poller_clear(Poller *poller);
+// Somebody will write foreign_signal to event_fd, once and some time.
+void poller_expect(Poller *poller);
 void poller_arm(Poller *poller, Nanos deadline); // CLOCK_MONOTONIC
 
 } // namespace wx

@@ -83,8 +83,10 @@ void address_text(const Address &address, Writer *out) {
 
 static int open_failed(const Address &address, const char *what, int cause, ErrorText *error) {
     int code = connect_status(cause);
+    // EAGAIN: the listener's queue is full, and the kernel offers nothing to wait for.
     if (address.storage.ss_family == AF_UNIX &&
-        (cause == ENOENT || cause == ECONNREFUSED || cause == ENOTSOCK))
+        (cause == ENOENT || cause == ENOTDIR || cause == ECONNREFUSED || cause == ENOTSOCK ||
+         cause == EPROTOTYPE || cause == EAGAIN))
         code = WSXDP_E_UNIX_SOCKET;
     uint8_t text[160];
     Writer writer{ByteSpan(text, sizeof text)};
@@ -113,10 +115,13 @@ static int set_options(int fd, bool tcp, const LinkOptions &options, Channel *ch
             flags |= SOF_TIMESTAMPING_RX_HARDWARE | SOF_TIMESTAMPING_RAW_HARDWARE;
         channel->stamped = setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING, &flags, sizeof flags) == 0;
     }
-    if (tcp && options.interface[0] != 0) // a promise about the path: not best effort
-        return setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, options.interface,
-                          static_cast<socklen_t>(strlen(options.interface)));
-    return 0;
+    if (!tcp || options.interface[0] == 0) return 0;
+    // A promise about the path: not best effort, and never the interface that a cut name happens to be.
+    size_t size = strlen(options.interface);
+    if (size < IFNAMSIZ)
+        return setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, options.interface, static_cast<socklen_t>(size));
+    errno = ENODEV;
+    return -1;
 }
 
 static void socket_close(Channel *channel, bool reset) {
@@ -179,6 +184,7 @@ static void read_stamps(msghdr *message, ReadStamps *stamps) {
 static int64_t socket_read(Channel *channel, uint8_t *out, size_t cap, ReadStamps *stamps, int *cause) {
     ssize_t got;
     *stamps = ReadStamps();
+    if (cap == 0) return 0; // a read of nothing looks like the end
     if (!channel->stamped) {
         got = recv(channel->fd, out, cap, MSG_DONTWAIT);
     } else {

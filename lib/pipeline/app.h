@@ -53,6 +53,9 @@ struct Held {
 struct App {
     Clock *clock = nullptr;
     RandomSource *random = nullptr;
+    static constexpr size_t masks_max = 16; // one cache line
+    uint32_t masks[masks_max] = {0};
+    size_t masks_left = 0;
     RingConsumer<EventSlot> events;
     RingConsumer<NoteSlot> notes;
     RingProducer<CommandSlot> commands;

@@ -49,8 +49,9 @@ static int find_addresses(Transport *t, Connection *c) {
         if (status != 0) return status;
     }
     if (resolve_literal(host, dial_port(c), c->settings->family, &c->addresses) == 1) return 1;
-    return resolve_start(host, dial_port(c), c->settings->family, t->poller->event_fd, &c->resolve,
-                         &c->error);
+    AddressList unused; // a literal of the other family is no name to ask for: there is no address
+    if (resolve_literal(host, dial_port(c), Family::any, &unused) == 1) return 1;
+    return resolve_start(host, dial_port(c), c->settings->family, t->poller, &c->resolve, &c->error);
 }
 
 static void no_address(Connection *c) {
@@ -84,6 +85,12 @@ static void race_won(Transport *t, Connection *c, Race *winner) {
 
 static void start_race(Transport *t, Connection *c);
 
+static void every_address_failed(Transport *t, Connection *c) {
+    if (c->failed_addresses > 1)
+        c->error.add(" (all ").number(static_cast<int64_t>(c->failed_addresses)).add(" addresses failed)");
+    connect_failed(t, c);
+}
+
 static void race_lost(Transport *t, Connection *c, Race *race, int code, const char *why) {
     uint8_t text[160];
     Writer address{ByteSpan(text, sizeof text)};
@@ -94,15 +101,10 @@ static void race_lost(Transport *t, Connection *c, Race *race, int code, const c
     if (code == WSXDP_E_REFUSED) c->error.add("; is the server running, and is this its port?");
     c->failed_addresses++;
     close_race(t, race);
-    if (c->next_address < c->addresses.count) {
+    if (c->next_address < c->addresses.count)
         start_race(t, c);
-    } else if (races_active(c) == 0) {
-        if (c->failed_addresses > 1)
-            c->error.add(" (all ")
-                .number(static_cast<int64_t>(c->failed_addresses))
-                .add(" addresses failed)");
-        connect_failed(t, c);
-    }
+    else if (races_active(c) == 0)
+        every_address_failed(t, c);
 }
 
 // Starts the next address that can be started; returns with a race under way, a winner, or a failure told.
@@ -129,9 +131,10 @@ static void start_race(Transport *t, Connection *c) {
         }
         if (poller_add(t->poller, race->channel.fd, race_tag(c, slot), false, true) >= 0) return;
         c->error.begin(WSXDP_E_SYSTEM).add("watching a connection attempt: epoll refused the descriptor");
+        c->failed_addresses++;
         close_race(t, race);
     }
-    if (races_active(c) == 0) connect_failed(t, c);
+    if (races_active(c) == 0) every_address_failed(t, c);
 }
 
 static void begin_racing(Transport *t, Connection *c) {

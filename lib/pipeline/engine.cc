@@ -109,6 +109,7 @@ static int set_up(Engine *e, Options *options, ErrorText *error) {
     status = check_supported(o, error);
     if (status < 0) return status;
     e->wait = static_cast<Wait>(o.integer(Option::wait));
+    if (e->wait == Wait::spin) settings_spinning(e->settings);
     e->spin_ns = o.integer(Option::wait_spin_ns);
     system_clock_open(&e->clock);
     if (system_random_open(&e->transport_random) < 0 || system_random_open(&e->app_random) < 0) {
@@ -197,7 +198,9 @@ static int choose_settings(Engine *e, const Options *options, Settings **out, Er
         error->begin(WSXDP_E_MEMORY).add("connecting: out of memory for the options");
         return WSXDP_E_MEMORY;
     }
-    return settings_new(copy, e->region.sizes.inbox_bytes, e->region.sizes.outbox_bytes, out, error);
+    status = settings_new(copy, e->region.sizes.inbox_bytes, e->region.sizes.outbox_bytes, out, error);
+    if (status >= 0 && e->wait == Wait::spin) settings_spinning(*out);
+    return status;
 }
 
 static void attach(Engine *e, Connection *c) {
@@ -239,6 +242,9 @@ static int prepare(Engine *e, Connection *c, const char *url, const Options *opt
     }
     if (status >= 0) status = need_tls(e, c, error);
     if (status >= 0) status = region_map_connection(&e->region, c->index, &c->area, error);
+    bool prefault =
+        e->settings->options->flag(Option::inbox_prefault) && e->transport.live_count < direct_max;
+    if (status >= 0 && prefault) mirror_populate(c->area.inbox, e->region.sizes.inbox_bytes);
     if (status >= 0 && c->settings->deflate)
         status = region_map_inflated(&e->region, c->index, &c->area, error);
     return status;

@@ -11,6 +11,10 @@ namespace wx {
 
 enum class Wait : uint8_t { spin, adaptive, sleep };
 
+// Up to this many connections are read without asking the poller first: a failed read costs about as much as
+// asking.
+constexpr size_t direct_max = 4;
+
 struct Engine {
     std::atomic<uint32_t> owner{0};      // a thread is inside
     std::atomic<uint32_t> wake_asked{0}; // sticky

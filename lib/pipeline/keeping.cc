@@ -32,11 +32,15 @@ static bool silent(const Connection *c, ConnectionState state) {
            (carries_messages(state) || state == ConnectionState::draining);
 }
 
+static void count(size_t *counter, bool before, bool after) {
+    if (after && !before) ++*counter;
+    if (before && !after) --*counter;
+}
+
 void set_state(Transport *t, Connection *c, ConnectionState state) {
-    t->unsettled_count += (unsettled(state) ? 1u : 0u) - (unsettled(c->state) ? 1u : 0u);
-    t->resolving_count +=
-        (state == ConnectionState::resolving ? 1u : 0u) - (c->state == ConnectionState::resolving ? 1u : 0u);
-    t->silent_count += (silent(c, state) ? 1u : 0u) - (c->counted_silent ? 1u : 0u);
+    count(&t->unsettled_count, unsettled(c->state), unsettled(state));
+    count(&t->resolving_count, c->state == ConnectionState::resolving, state == ConnectionState::resolving);
+    count(&t->silent_count, c->counted_silent, silent(c, state));
     c->counted_silent = silent(c, state);
     c->state = state;
     t->changes++;
@@ -91,7 +95,8 @@ static void hand_on(Transport *t, Connection *c, ByteView leftover) {
 
 void keep_opened(Transport *t, Connection *c, ByteView leftover) {
     c->inbox.rewind_if_empty();
-    if (!notes_have_room(t) || t->metadata.room() <= notes_reserve || c->inbox.room() < leftover.size) {
+    if (!notes_have_room(t) || t->metadata.room(notes_reserve + 1) <= notes_reserve ||
+        c->inbox.room() < leftover.size) {
         // The app has not taken what earlier openings left; an attempt later will find room.
         c->error.begin(WSXDP_E_OVERFLOW)
             .add("opened, but the caller has not taken the events before; trying again");
@@ -139,9 +144,14 @@ static Nanos open_deadline(const Connection *c) {
 
 static Nanos racing_deadline(const Connection *c) {
     Nanos at = c->attempt_deadline;
-    for (const Race &race : c->races)
-        if (race.active && race.deadline < at) at = race.deadline;
-    if (c->next_address < c->addresses.count && c->next_race < at) at = c->next_race;
+    size_t active = 0;
+    for (const Race &race : c->races) {
+        if (!race.active) continue;
+        active++;
+        if (race.deadline < at) at = race.deadline;
+    }
+    // With all races under way the next address waits for one of them to end.
+    if (c->next_address < c->addresses.count && active < race_max && c->next_race < at) at = c->next_race;
     return at;
 }
 

@@ -11,7 +11,8 @@ namespace wx {
 constexpr uint64_t notes_per_change = 2;
 
 bool notes_have_room(Transport *t) {
-    return t->notes.room() >= notes_per_change && t->metadata.room() >= notes_per_change;
+    return t->notes.room(notes_per_change) >= notes_per_change &&
+           t->metadata.room(notes_per_change) >= notes_per_change;
 }
 
 static NoteSlot *claim(Transport *t, Connection *c) {

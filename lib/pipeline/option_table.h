@@ -41,6 +41,9 @@
     X(hold_max, "hold.max", WX_INT, WX_H, "256", 0, 65536, "", "",                                           \
       "events that may be held with wsxdp_hold")                                                             \
     X(senders_max, "senders.max", WX_INT, WX_H, "64", 0, 4096, "", "", "senders that may be open at once")   \
+    X(inbox_prefault, "inbox.prefault", WX_BOOL, WX_H, "yes", 0, 1, "", "",                                  \
+      "take an inbox's memory when connecting instead of at first use; only for a handle's first 4 "         \
+      "connections")                                                                                         \
     X(name, "name", WX_TEXT, WX_H, "", 0, 0, "", "", "a name for the handle, shown by tools")
 
 #define WX_OPTIONS_MESSAGE(X)                                                                                \
@@ -133,8 +136,10 @@
     X(socket_read_bytes, "socket.read_bytes", WX_INT, 0, "128KiB", 512, 16777216, "bytes", "",               \
       "most taken from the kernel in one read")                                                              \
     X(socket_interface, "socket.interface", WX_TEXT, 0, "", 0, 0, "", "", "bind to this interface")          \
-    X(timestamps, "timestamps", WX_CHOICE, 0, "software", 0, 0, "", "off|software|hardware",                 \
-      "kernel receive time stamps, and the NIC's where there are any")                                       \
+    X(timestamps, "timestamps", WX_CHOICE, 0, "auto", 0, 0, "", "auto|off|software|hardware",                \
+      "kernel receive time stamps, and the NIC's with hardware; auto: software, but off with wait=spin, "    \
+      "where a "                                                                                             \
+      "read follows arrival at once and stamps would cost more than they tell")                              \
     X(tls_ca_file, "tls.ca_file", WX_TEXT, 0, "", 0, 0, "", "",                                              \
       "trust the certificates in this PEM file only")                                                        \
     X(tls_ca_dir, "tls.ca_dir", WX_TEXT, 0, "", 0, 0, "", "",                                                \

@@ -41,29 +41,32 @@ static const Unit units[] = {
     {"k", "bytes", 1024},     {"K", "bytes", 1024},    {"M", "bytes", 1048576},  {"G", "bytes", WX_GIB},
 };
 
-bool parse_quantity(ByteView text, const char *unit, int64_t *out) {
+// 1 without a suffix, 0 for one that does not belong to the unit.
+static int64_t unit_factor(ByteView suffix, const char *unit) {
+    if (suffix.size == 0) return 1;
+    for (const Unit &row : units)
+        if (equal(ByteView(row.kind), ByteView(unit)) && equal(ByteView(row.suffix), suffix))
+            return row.factor;
+    return 0;
+}
+
+int parse_quantity(ByteView text, const char *unit, int64_t *out) {
     size_t at = 0;
-    uint64_t value = 0;
+    int64_t value = 0;
+    bool overflow = false;
     bool negative = at < text.size && text.data[at] == '-';
     if (negative) at++;
     size_t digits = at;
     for (; at < text.size && text.data[at] >= '0' && text.data[at] <= '9'; at++) {
-        if (value > (INT64_MAX - 9) / 10) return false;
-        value = value * 10 + (text.data[at] - '0');
+        overflow |= __builtin_mul_overflow(value, int64_t{10}, &value);
+        overflow |= __builtin_add_overflow(value, int64_t{text.data[at]} - '0', &value);
     }
-    if (at == digits) return false;
-    int64_t factor = 1;
-    if (at < text.size) {
-        factor = 0;
-        for (const Unit &row : units)
-            if (equal(ByteView(row.kind), ByteView(unit)) && equal(ByteView(row.suffix), text.from(at)))
-                factor = row.factor;
-        if (factor == 0) return false;
-    }
-    int64_t scaled;
-    if (__builtin_mul_overflow(static_cast<int64_t>(value), factor, &scaled)) return false;
-    *out = negative ? -scaled : scaled;
-    return true;
+    int64_t factor = unit_factor(text.from(at), unit);
+    if (at == digits || factor == 0) return WSXDP_E_OPTION_TYPE;
+    overflow |= __builtin_mul_overflow(value, factor, &value);
+    if (overflow) return WSXDP_E_OPTION_RANGE;
+    *out = negative ? -value : value;
+    return WSXDP_OK;
 }
 
 static bool parse_bool(ByteView text, int64_t *out) {
@@ -116,8 +119,11 @@ static int refuse(Options *options, int code, const OptionRow &row, ByteView val
 
 // ---- storage ----
 
+// Values may be secrets: nothing of them stays in freed memory, whether replaced, emptied or freed with the
+// bag.
 static void free_texts(OptionSlot *slot) {
     for (size_t i = 0; i < slot->text_count; i++) {
+        explicit_bzero(slot->texts[i].data, slot->texts[i].size);
         deallocate(slot->texts[i].name);
         deallocate(slot->texts[i].data);
     }
@@ -149,13 +155,16 @@ static int store_text(Options *options, size_t index, ByteView name, ByteView va
     if (value.size > option_text_bytes_max || (row.type == WSXDP_OPTION_TEXT && has_zero))
         return refuse(options, WSXDP_E_OPTION_RANGE, row, value);
     bool repeats = (row.flags & WSXDP_OPTION_REPEATS) != 0;
-    if (repeats && slot->text_count >= option_values_max) {
+    // "header.*" itself, set to nothing, empties as "subscribe" does; "header.X" set to nothing is an empty
+    // field.
+    bool empties = repeats && value.size == 0 && (name.size == 0 || equal(name, ByteView("*")));
+    if (repeats && !empties && slot->text_count >= option_values_max) {
         options->error.begin(WSXDP_E_OPTION_RANGE).add("option ").add(row.name).add(": more than ");
         options->error.number(option_values_max).add(" values");
         return WSXDP_E_OPTION_RANGE;
     }
     OptionSlot old = *slot;
-    if (repeats && value.size == 0 && name.size == 0) {
+    if (empties) {
         free_texts(slot);
     } else if (repeats) {
         if (append_text(slot, name, value) < 0) return WSXDP_E_MEMORY;
@@ -205,8 +214,7 @@ static int set_row(Options *options, size_t index, ByteView rest, ByteView value
     int64_t number = 0;
     switch (row.type) {
     case WSXDP_OPTION_INT:
-        if (!parse_quantity(value, row.unit, &number))
-            return refuse(options, WSXDP_E_OPTION_TYPE, row, value);
+        if (int status = parse_quantity(value, row.unit, &number)) return refuse(options, status, row, value);
         return store_integer(options, index, number, value);
     case WSXDP_OPTION_BOOL:
         if (!parse_bool(value, &number)) return refuse(options, WSXDP_E_OPTION_TYPE, row, value);
@@ -279,11 +287,7 @@ Options *options_new() {
 
 void options_free(Options *options) {
     if (options == nullptr) return;
-    for (OptionSlot &slot : options->slots) {
-        // Values may be secrets: nothing of them stays in freed memory.
-        for (size_t i = 0; i < slot.text_count; i++) explicit_bzero(slot.texts[i].data, slot.texts[i].size);
-        free_texts(&slot);
-    }
+    for (OptionSlot &slot : options->slots) free_texts(&slot);
     deallocate(options);
 }
 

@@ -24,7 +24,7 @@ static void explain_end(Connection *c, int code, int cause) {
 }
 
 // Not lost yet: the peer's close may be among the bytes that ws has not looked at.
-static void ended(Transport *t, Connection *c, int code, int cause) {
+void receive_ended(Transport *t, Connection *c, int code, int cause) {
     explain_end(c, code, cause);
     c->read_ended = true;
     watch(t, c, false, c->want_write);
@@ -92,7 +92,7 @@ static bool receive_plain(Transport *t, Connection *c, uint64_t room) {
     int64_t got = c->channel.backend->read(&c->channel, c->inbox.at_tail(), asked, &stamps, &cause);
     if (got <= 0) {
         c->likely_more = false;
-        if (got < 0) ended(t, c, static_cast<int>(got), cause);
+        if (got < 0) receive_ended(t, c, static_cast<int>(got), cause);
         return got < 0;
     }
     count_read(t, c, got, asked);
@@ -126,7 +126,7 @@ static bool receive_tls(Transport *t, Connection *c, uint64_t room) {
     int64_t got = c->channel.backend->read(&c->channel, t->scratch, asked, &stamps, &cause);
     if (got <= 0) {
         c->likely_more = false;
-        if (got < 0) ended(t, c, static_cast<int>(got), cause);
+        if (got < 0) receive_ended(t, c, static_cast<int>(got), cause);
         return got < 0;
     }
     Tick read_tick = t->clock->ticks();
@@ -138,7 +138,7 @@ static bool receive_tls(Transport *t, Connection *c, uint64_t room) {
     if (plain != 0) announce(t, c, plain, stamps, read_tick, t->clock->ticks());
     if (result == WSXDP_E_CLOSED) {
         c->record_closed = true;
-        ended(t, c, WSXDP_E_EOF, 0);
+        receive_ended(t, c, WSXDP_E_EOF, 0);
     } else if (result < 0) {
         keep_lost(t, c, static_cast<int>(result));
     }
@@ -158,7 +158,7 @@ static bool receive_nothing(Transport *t, Connection *c) {
 bool receive_from(Transport *t, Connection *c) {
     if (c->end_waits || c->read_ended) return false;
     if (c->state == ConnectionState::draining) return receive_nothing(t, c);
-    if (t->metadata.room() <= notes_reserve) return false;
+    if (t->metadata.room(notes_reserve + 1) <= notes_reserve) return false;
     c->inbox.rewind_if_empty();
     uint64_t room = c->inbox.room();
     uint64_t needs = c->tls != nullptr ? inbox_slack_bytes + 1024 : 1;

@@ -64,8 +64,16 @@ static int no_room(App *app, AppConnection *c, uint64_t needed) {
     return WSXDP_E_AGAIN;
 }
 
+// Drawn a handful at a time; each is used once and wiped.
 static uint32_t next_mask(App *app, const AppConnection *c) {
-    return c->settings->mask_zero ? 0 : random_u32(app->random);
+    if (c->settings->mask_zero) return 0;
+    if (app->masks_left == 0) {
+        app->random->fill(app->random, reinterpret_cast<uint8_t *>(app->masks), sizeof app->masks);
+        app->masks_left = App::masks_max;
+    }
+    uint32_t mask = app->masks[--app->masks_left];
+    app->masks[app->masks_left] = 0;
+    return mask;
 }
 
 // One frame at out; returns its size.

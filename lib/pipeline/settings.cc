@@ -63,7 +63,8 @@ static void read_link(Settings *s, uint64_t outbox_bytes) {
     s->link.receive_buffer_bytes = o.integer(Option::socket_receive_buffer_bytes);
     s->link.send_buffer_bytes = o.integer(Option::socket_send_buffer_bytes);
     s->link.interface = o.text(Option::socket_interface);
-    s->link.timestamps = static_cast<TimestampSource>(o.integer(Option::timestamps));
+    int64_t stamps = o.integer(Option::timestamps); // auto, then as in TimestampSource
+    s->link.timestamps = stamps == 0 ? TimestampSource::software : static_cast<TimestampSource>(stamps - 1);
     s->link.echo_bytes = outbox_bytes;
 }
 
@@ -94,6 +95,10 @@ int settings_new(Options *options, uint64_t inbox_bytes, uint64_t outbox_bytes, 
     }
     *out = settings;
     return WSXDP_OK;
+}
+
+void settings_spinning(Settings *settings) {
+    if (settings->options->integer(Option::timestamps) == 0) settings->link.timestamps = TimestampSource::off;
 }
 
 static void tls_drop(SharedTls *tls) {

@@ -49,6 +49,8 @@ struct Settings {
 // Takes over `options`. inbox_bytes: what a message must fit in. E_MEMORY, E_INVALID with a sentence.
 int settings_new(Options *options, uint64_t inbox_bytes, uint64_t outbox_bytes, Settings **out,
                  ErrorText *error);
+// The handle spins (wait=spin): what timestamps=auto means then.
+void settings_spinning(Settings *settings);
 void settings_drop(Settings *settings);
 // Makes sure settings->tls is there; others: settings whose equal TLS context may be shared, or null.
 int settings_need_tls(Settings *settings, Settings *const *others, size_t other_count, ErrorText *error);

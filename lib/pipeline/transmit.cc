@@ -129,8 +129,9 @@ static int transmit_control(Transport *t, Connection *c) {
 
 // Moves the outbox's head and keeps frame_boundary at or after it. Frame heads before the new head are still
 // there: they are given back only afterwards.
-static void advance(Connection *c, uint64_t bytes) {
+static void advance(Connection *c, uint64_t bytes, bool drained) {
     uint64_t head = c->outbox.head + bytes;
+    if (drained && c->frame_boundary < head) c->frame_boundary = head; // the app publishes whole frames only
     while (c->frame_boundary < head) {
         FrameHead frame;
         if (frame_head_parse(c->outbox.at(c->frame_boundary), frame_head_max, &frame) <= 0) {
@@ -178,8 +179,9 @@ static int64_t transmit_outbox(Connection *c, uint64_t ready) {
         c->counters.bytes_sent += static_cast<uint64_t>(taken);
     }
     if (taken <= 0) return taken;
-    advance(c, static_cast<uint64_t>(taken));
-    return c->tls != nullptr || static_cast<uint64_t>(taken) == ready ? 1 : 0;
+    bool drained = static_cast<uint64_t>(taken) == ready;
+    advance(c, static_cast<uint64_t>(taken), drained);
+    return c->tls != nullptr || drained ? 1 : 0;
 }
 
 // The peer's last words may still be unread (a close frame before its reset): writing stops, reading goes on

@@ -120,17 +120,29 @@ bool transport_step(Transport *t, Tick now, const PollerEvent *events, int event
     return moved;
 }
 
-bool transport_read_all(Transport *t, Tick now) {
-    begin_step(t, now);
-    bool moved = drain_requests(t);
+// Reads each once; whether any brought something.
+static bool read_each(Transport *t) {
+    bool moved = false;
     for (size_t i = 0; i < t->live_count; i++) {
         Connection *c = &t->connections[t->live[i]];
         if (!takes_reads(c)) continue;
         if (c->want_write) transport_flush(t, c);
         if (!c->stalled && takes_reads(c)) moved |= receive_from(t, c);
     }
-    moved |= step_common(t);
     return moved;
+}
+
+bool transport_read_all(Transport *t, Tick now, int tries) {
+    begin_step(t, now);
+    bool moved = drain_requests(t);
+    while (!read_each(t)) {
+        if (moved || --tries <= 0) {
+            moved |= step_common(t);
+            return moved;
+        }
+    }
+    step_common(t);
+    return true;
 }
 
 bool transport_has_silent_input(const Transport *t) {

@@ -171,8 +171,9 @@ struct Transport {
 
 // The stage. `events`: what the poller said since the last step. Returns whether anything moved.
 bool transport_step(Transport *transport, Tick now, const PollerEvent *events, int event_count);
-// Reads every open connection without asking the poller: for few connections and spinning callers.
-bool transport_read_all(Transport *transport, Tick now);
+// Reads every open connection without asking the poller, for few connections and spinning callers: up to
+// `tries` times while nothing comes, which is the tightest loop there is.
+bool transport_read_all(Transport *transport, Tick now, int tries);
 // Sends what the connection has, as far as it goes. Called by placement after the app queued something.
 void transport_flush(Transport *transport, Connection *connection);
 bool transport_has_silent_input(const Transport *transport);
@@ -182,6 +183,8 @@ void transport_retire(Transport *transport, Connection *connection);
 constexpr uint64_t notes_reserve = 4;
 // -- receive.cc
 bool receive_from(Transport *t, Connection *c);
+// The open connection's stream is over: told once ws has looked at what came before.
+void receive_ended(Transport *t, Connection *c, int code, int cause);
 // -- transmit.cc
 enum class Flush : uint8_t { done, blocked, lost };
 Flush transmit(Transport *t, Connection *c);

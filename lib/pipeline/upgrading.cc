@@ -141,7 +141,7 @@ static void begin_upgrade(Transport *t, Connection *c) {
 
 static void copy_text(char *out, size_t cap, ByteView text) {
     size_t size = text.size < cap - 1 ? text.size : cap - 1;
-    memcpy(out, text.data, size);
+    if (size != 0) memcpy(out, text.data, size); // an empty view may have no bytes to point at
     out[size] = 0;
 }
 
@@ -288,8 +288,11 @@ void decrypt_head(Transport *t, Connection *c, ByteView input) {
         fail(t, c);
     } else if (got < 0 && unfinished) {
         fail(t, c);
+    } else if (got == WSXDP_E_CLOSED && c->state == ConnectionState::open) {
+        c->record_closed = true;
+        receive_ended(t, c, WSXDP_E_EOF, 0);
     } else if (got < 0 && c->state == ConnectionState::open) {
-        keep_lost(t, c, static_cast<int>(got == WSXDP_E_CLOSED ? WSXDP_E_EOF : got));
+        keep_lost(t, c, static_cast<int>(got));
     }
 }
 

@@ -196,7 +196,7 @@ static void mark_last(WsStage *s) {
 static void set_blocked(WsStage *s, WsConnection *c, bool blocked) {
     if (c->blocked == blocked) return;
     c->blocked = blocked;
-    s->blocked_count += blocked ? 1u : size_t(0) - 1u;
+    blocked ? ++s->blocked_count : --s->blocked_count;
 }
 
 // Everything that can be told of this connection now. False: it is blocked.

@@ -98,6 +98,8 @@ struct ByteRingConsumer {
 
 // Maps `bytes` at `offset` of the descriptor twice in a row; nullptr on failure (errno set).
 uint8_t *mirror_map(int fd, uint64_t offset, uint64_t bytes);
+// Takes the memory now, both maps included, so that the first lap has no page faults. Best effort.
+void mirror_populate(uint8_t *memory, uint64_t bytes);
 void mirror_unmap(uint8_t *memory, uint64_t bytes);
 
 } // namespace wx

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -59,14 +60,33 @@ uint8_t *mirror_map(int fd, uint64_t offset, uint64_t bytes) {
     return memory;
 }
 
+void mirror_populate(uint8_t *memory, uint64_t bytes) {
+#ifdef MADV_POPULATE_WRITE
+    (void)madvise(memory, 2 * bytes,
+                  MADV_POPULATE_WRITE); // Linux 5.14; without it the pages come when touched
+#else
+    (void)memory, (void)bytes;
+#endif
+}
+
 void mirror_unmap(uint8_t *memory, uint64_t bytes) {
     if (memory != nullptr) munmap(memory, 2 * bytes);
 }
 
 static int region_failed(ErrorText *error, const char *what, int cause) {
     error->begin(WSXDP_E_REGION, cause).add("shared region: ").add(what).add(" failed: ").errno_name(cause);
-    error->add("; lower inbox.bytes, outbox.bytes or connections.max, or raise the memory limit");
+    error->add(
+        "; lower inbox.bytes, outbox.bytes or connections.max, or raise the limits of memory and file size");
     return WSXDP_E_REGION;
+}
+
+// Checked first: beyond RLIMIT_FSIZE (ulimit -f) the kernel would not only refuse but send SIGXFSZ, which
+// ends the host program.
+static int set_size(int fd, uint64_t bytes) {
+    rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && bytes > limit.rlim_cur)
+        return EFBIG;
+    return ftruncate(fd, static_cast<off_t>(bytes)) == 0 ? 0 : errno;
 }
 
 int region_create(Region *region, const RegionSizes &sizes, const RegionLayout &layout, ErrorText *error) {
@@ -84,8 +104,8 @@ int region_create(Region *region, const RegionSizes &sizes, const RegionLayout &
     }
     int cause = 0;
     const char *step = "sizing it";
-    if (ftruncate(region->fd, static_cast<off_t>(layout.total_bytes)) != 0) {
-        cause = errno;
+    if ((cause = set_size(region->fd, layout.total_bytes)) != 0) {
+        // said below
     } else if (fcntl(region->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
         cause = errno;
         step = "sealing it";
@@ -115,7 +135,11 @@ int region_check(int fd, const RegionSizes &sizes, const RegionLayout &layout, E
     struct stat facts;
     RegionHeader header;
     error->begin(WSXDP_E_REGION).add("shared region: ");
-    if (fstat(fd, &facts) != 0 || static_cast<uint64_t>(facts.st_size) != layout.total_bytes) {
+    int seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0 || (seals & (F_SEAL_SHRINK | F_SEAL_GROW)) != (F_SEAL_SHRINK | F_SEAL_GROW)) {
+        // Whoever could cut it short could end us with SIGBUS.
+        error->add("it is not sealed against resizing");
+    } else if (fstat(fd, &facts) != 0 || static_cast<uint64_t>(facts.st_size) != layout.total_bytes) {
         error->add("its size is not what the configuration needs");
     } else if (pread(fd, &header, sizeof header, 0) != static_cast<ssize_t>(sizeof header)) {
         error->add("its header cannot be read");

@@ -42,12 +42,14 @@ template <class Slot> struct RingProducer {
         slots = ring_slots;
         capacity = ring_capacity;
     }
-    uint64_t room() {
-        if (tail - head_seen >= capacity) {
+    // Free slots, at least as far as the caller cares: the shared word is read only when the private copy
+    // says that there are fewer than wanted.
+    uint64_t room(uint64_t wanted = 1) {
+        if (capacity - (tail - head_seen) < wanted) {
             // Pairs with the release store in RingConsumer::release: the consumer's reads of a slot come
             // before our writes to it.
             uint64_t head = words->head.load(std::memory_order_acquire);
-            if (head - head_seen > tail - head_seen) {
+            if (head - head_seen > published_tail - head_seen) { // claimed slots cannot have been read
                 corrupt = true;
                 return 0;
             }

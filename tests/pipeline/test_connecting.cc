@@ -263,7 +263,7 @@ TEST(free_ends_a_handle_in_every_state_of_connecting) {
     RefusingPort refusing;
     Server mute([](Wire &wire) { wire.wait_end(); });
     std::string urls[] = {at(silent.port), at(refusing.port), mute.url(),
-                          "wss://127.0.0.1:" + std::to_string(mute.port), "ws://unresolvable-name..example/"};
+                          "wss://127.0.0.1:" + std::to_string(mute.port), "ws://localhost:" + std::to_string(refusing.port)};
     for (const std::string &url : urls) {
         for (int polls = 0; polls < 4; polls++) {
             int64_t start = now_ms();

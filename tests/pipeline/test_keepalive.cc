@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+// Pings of both sides, the round trip, and the three timeouts that end a connection whose peer is silent. Also the
+// time stamps of a message, which are in the order in which things happen.
+#include "pair.h"
+#include <time.h>
+
+static int64_t realtime_ns() {
+    timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+TEST(a_ping_is_answered_with_its_whole_payload) {
+    Pair pair;
+    std::string binary(125, '\0');
+    for (size_t i = 0; i < binary.size(); i++) binary[i] = static_cast<char>(i * 2);
+    for (const std::string &payload : {std::string(), std::string("x"), text_of(125), binary}) {
+        pair.peer.send(wire_frame(9, payload));
+        assert_true(pair.event(WSXDP_EVENT_PING).data == payload);
+        assert_true(pair.frame(10).payload == payload);
+    }
+    assert_int_equal(pair.client.stats().pings_received, 4);
+    assert_int_equal(pair.client.stats().pongs_sent, 4);
+}
+TEST(the_newest_of_several_pings_is_answered_when_the_socket_is_blocked) {
+    Pair pair({{"socket.send_buffer_bytes", "4096"}}, "", 4096);
+    std::string block = text_of(10000);
+    int count = 0;
+    while (pair.client.send(block) == WSXDP_OK) count++; // nobody reads
+    for (int i = 0; i < 50; i++) pair.peer.send(wire_frame(9, "ping " + std::to_string(i)));
+    for (int i = 0; i < 50; i++) {
+        while (pair.client.events.size() == pair.taken) pair.client.poll(100);
+        assert_int_equal(pair.client.events[pair.taken++].kind, WSXDP_EVENT_PING);
+    }
+    int blocks = 0, pongs = 0;
+    while (blocks < count) {
+        WireFrame frame = pair.frame();
+        blocks += frame.opcode == 1;
+        if (frame.opcode == 1) assert_true(frame.payload == block);
+        if (frame.opcode != 10) continue;
+        pongs++;
+        assert_string_equal(frame.payload.c_str(), "ping 49");
+        assert_true(blocks < count); // it did not wait for the whole outbox
+    }
+    assert_int_equal(pongs, 1);
+}
+TEST(an_unasked_pong_is_told_and_has_no_round_trip) {
+    Pair pair;
+    pair.peer.send(wire_frame(10, "12345678"));
+    Seen seen = pair.event(WSXDP_EVENT_PONG);
+    assert_string_equal(seen.data.c_str(), "12345678");
+    assert_int_equal(seen.value, 0);
+    assert_int_equal(pair.client.stats().round_trip_ns, 0);
+}
+TEST(our_keepalive_measures_the_round_trip) {
+    Pair pair(OptionList{{"ping.interval_ns", "30ms"}});
+    for (int i = 1; i <= 3; i++) {
+        int64_t before = realtime_ns();
+        WireFrame ping = pair.frame(9);
+        assert_int_equal(ping.payload.size(), 8);
+        pair.peer.send(wire_frame(10, ping.payload));
+        Seen seen = pair.event(WSXDP_EVENT_PONG);
+        assert_true(seen.value > 0);
+        assert_true(seen.value < realtime_ns() - before + 1000000);
+        wsxdp_stats_t stats = pair.client.stats();
+        assert_int_equal(stats.round_trip_ns, seen.value);
+        assert_true(stats.round_trip_min_ns <= seen.value && stats.round_trip_min_ns > 0);
+        assert_int_equal(stats.pings_sent, i);
+    }
+}
+TEST(a_pong_with_another_payload_does_not_answer_our_ping) {
+    Pair pair(OptionList{{"ping.interval_ns", "20ms"}, {"ping.timeout_ns", "120ms"}});
+    WireFrame ping = pair.frame(9);
+    ping.payload[0] = static_cast<char>(ping.payload[0] ^ 1);
+    pair.peer.send(wire_frame(10, ping.payload));
+    assert_int_equal(pair.event(WSXDP_EVENT_PONG).value, 0);
+    assert_int_equal(pair.event(WSXDP_EVENT_ERROR).error, WSXDP_E_PING_TIMEOUT);
+}
+TEST(an_unanswered_ping_ends_the_connection) {
+    Pair pair(OptionList{{"ping.interval_ns", "50ms"}, {"ping.timeout_ns", "50ms"}});
+    int64_t start = now_ms();
+    assert_int_equal(pair.event(WSXDP_EVENT_ERROR).error, WSXDP_E_PING_TIMEOUT);
+    Seen close = pair.event(WSXDP_EVENT_CLOSE);
+    assert_int_equal(close.error, WSXDP_E_PING_TIMEOUT);
+    assert_int_equal(close.code, 1006);
+    assert_in_range(now_ms() - start, 80, 700);
+    pair.gone();
+}
+TEST(silence_ends_the_connection) {
+    Pair pair(OptionList{{"ping.interval_ns", "0"}, {"idle.timeout_ns", "80ms"}});
+    int64_t start = now_ms();
+    assert_int_equal(pair.event(WSXDP_EVENT_ERROR).error, WSXDP_E_DEAD);
+    assert_int_equal(pair.event(WSXDP_EVENT_CLOSE).error, WSXDP_E_DEAD);
+    assert_in_range(now_ms() - start, 70, 700);
+    pair.gone();
+}
+TEST(traffic_keeps_a_connection_from_idling) {
+    Pair pair(OptionList{{"ping.interval_ns", "0"}, {"idle.timeout_ns", "150ms"}});
+    for (int64_t start = now_ms(); now_ms() - start < 500;) {
+        pair.peer.send(wire_frame(1, "."));
+        pair.event(WSXDP_EVENT_MESSAGE);
+        pair.client.poll(10);
+    }
+    assert_int_equal(pair.client.count(WSXDP_EVENT_ERROR), 0);
+}
+TEST(without_interval_and_timeouts_nothing_happens) {
+    Pair pair(OptionList{{"ping.interval_ns", "0"},
+                         {"idle.timeout_ns", "0"},
+                         {"connect.timeout_ns", "100ms"},
+                         {"connect.attempt_timeout_ns", "100ms"},
+                         {"upgrade.timeout_ns", "100ms"}});
+    assert_int_equal(pair.client.poll(150), 0); // past what connecting had set
+    assert_int_equal(pair.peer.pull(), 0);
+    assert_true(wsxdp_deadline(pair.client.handle) == INT64_MAX);
+}
+TEST(keepalive_wakes_a_sleeping_poll) {
+    Pair pair(OptionList{{"ping.interval_ns", "50ms"}, {"wait", "sleep"}});
+    int64_t start = now_ms();
+    assert_int_equal(pair.client.poll(150), 0);
+    assert_in_range(now_ms() - start, 145, 400);
+    assert_true(pair.peer.pull() > 0);
+}
+
+TEST(time_stamps_are_in_order) {
+    Pair pair;
+    int64_t before = realtime_ns(), previous = 0;
+    for (int i = 0; i < 100; i++) {
+        pair.peer.send(wire_frame(1, "m"));
+        wsxdp_event event;
+        for (int64_t end = now_ms() + 3000; wsxdp_poll(pair.client.handle, &event, 1, 0) == 0 && now_ms() < end;) {}
+        assert_int_equal(event.kind, WSXDP_EVENT_MESSAGE);
+        assert_int_equal(event.nic_last_ns, 0); // loopback has no NIC
+        assert_true(event.kernel_first_ns >= before - 1000000);
+        assert_true(event.kernel_first_ns <= event.kernel_last_ns);
+        assert_true(event.kernel_last_ns <= event.poll_last_ns);
+        assert_true(event.poll_first_ns <= event.poll_last_ns);
+        assert_true(event.poll_last_ns <= event.parse_ns);
+        assert_true(event.transport_last_ns == event.poll_last_ns);
+        assert_int_equal(event.tls_last_ns, 0);
+        assert_true(event.parse_ns <= realtime_ns() + 1000000);
+        assert_true(event.parse_ns >= previous);
+        previous = event.parse_ns;
+    }
+}
+TEST(a_message_in_two_reads_has_two_poll_times) {
+    Pair pair;
+    std::string bytes = wire_frame(1, text_of(100));
+    pair.peer.send(bytes.substr(0, 50));
+    pair.turns(3);
+    usleep(2000);
+    pair.peer.send(bytes.substr(50));
+    wsxdp_event event;
+    memset(&event, 0, sizeof event);
+    pair.until([&] { return wsxdp_poll(pair.client.handle, &event, 1, 0) == 1; });
+    assert_int_equal(event.kind, WSXDP_EVENT_MESSAGE);
+    assert_true(event.poll_last_ns - event.poll_first_ns > 1000000);
+    assert_true(event.kernel_last_ns - event.kernel_first_ns > 1000000);
+}
+TEST(stamps_of_the_kernel_can_be_switched_off) {
+    Pair pair(OptionList{{"timestamps", "off"}});
+    pair.peer.send(wire_frame(1, "m"));
+    wsxdp_event event;
+    memset(&event, 0, sizeof event);
+    while (wsxdp_poll(pair.client.handle, &event, 1, 1000000000) == 0) {}
+    assert_int_equal(event.kernel_last_ns, 0);
+    assert_true(event.poll_last_ns > 0);
+}
+
+TESTS("keepalive")
