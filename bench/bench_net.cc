@@ -172,7 +172,7 @@ void round_trip_bars(Report &report, const Case &what, const std::string &label,
     Pool &ours = pools["wsxdp"], &recv = pools["recv"], &beast = pools["beast"];
     report.bar("round trip p50 " + label + " / better of recv and beast",
                paired(ours.p50, recv.p50, beast.p50), 1.05, true);
-    report.info("the same without kernel time stamps, which nobody else takes",
+    report.info("the same with kernel time stamps, which nobody else takes",
                 paired(pools["wsxdp-stamped"].p50, recv.p50, beast.p50), -1);
     Pool &async = pools["beast-async"], &spin = pools["beast-async-spin"];
     report.bar("round trip p50 " + label + " / beast-async", paired(ours.p50, async.p50, async.p50), 0.8,
@@ -223,7 +223,7 @@ void table_head(Task task) {
         printf(
             "\nround trip, us (send, echo, receive; clients spin; beast-async sleeps in io_context.run(),\n"
             "beast-async-spin calls poll() in a loop, wsxdp-adaptive spins first and sleeps then,\n"
-            "wsxdp-stamped takes no kernel time stamps, like the others)\n");
+            "wsxdp-stamped also takes kernel time stamps, which the others do not)\n");
     if (task == Task::paced)
         printf("\none way at %ld messages/s, us (send time in the message; clients spin but beast-async and "
                "wsxdp-adaptive)\n",

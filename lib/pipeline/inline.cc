@@ -170,7 +170,9 @@ static void begin_poll(Engine *e) {
     if (e->corked) flush_corked(e);
 }
 
+// Worth a read without asking the poller. Many connections are always asked for: looking at each would cost more.
 static bool likely_more(const Engine *e) {
+    if (!direct(e)) return false;
     for (size_t i = 0; i < e->transport.live_count; i++)
         if (e->transport.connections[e->transport.live[i]].likely_more) return true;
     return false;

@@ -39,16 +39,25 @@ void receive_ended(Transport *t, Connection *c, int code, int cause) {
     t->metadata.publish();
 }
 
-static void stall(Transport *t, Connection *c) {
-    if (c->settings->overflow == Overflow::close) {
-        c->error.begin(WSXDP_E_OVERFLOW)
-            .add("the caller is too slow: the inbox (inbox.bytes) is full, overflow=close");
-        keep_lost(t, c, WSXDP_E_OVERFLOW);
-        return;
-    }
-    if (c->stalled) return;
-    c->stalled = true;
+// The inbox is full because the caller does not take what is in it. True: that has ended the connection.
+static bool too_slow(Transport *t, Connection *c) {
     c->counters.stalls++;
+    if (c->settings->overflow != Overflow::close) return false;
+    c->error.begin(WSXDP_E_OVERFLOW)
+        .add("the caller is too slow: the inbox (inbox.bytes) is full, overflow=close");
+    keep_lost(t, c, WSXDP_E_OVERFLOW);
+    return true;
+}
+
+// A read that took all that fitted, behind half an inbox or more that was waiting already. A caller who takes a
+// little at every poll is noticed here only, since some room is always found before a read.
+static void check_filled(Transport *t, Connection *c, bool cut_short, uint64_t waited) {
+    if (cut_short && waited >= c->inbox.capacity / 2) too_slow(t, c);
+}
+
+static void stall(Transport *t, Connection *c) {
+    if (c->stalled || too_slow(t, c)) return;
+    c->stalled = true;
     t->stalled_count++;
     watch(t, c, false, c->want_write);
 }
@@ -96,7 +105,9 @@ static bool receive_plain(Transport *t, Connection *c, uint64_t room) {
         return got < 0;
     }
     count_read(t, c, got, asked);
+    uint64_t waited = c->inbox.used();
     announce(t, c, static_cast<uint64_t>(got), stamps, t->clock->ticks(), 0);
+    check_filled(t, c, static_cast<uint64_t>(got) == room, waited);
     return true;
 }
 
@@ -133,6 +144,7 @@ static bool receive_tls(Transport *t, Connection *c, uint64_t room) {
     count_read(t, c, got, asked);
     c->tls->input = ByteView(t->scratch, static_cast<size_t>(got));
     uint64_t plain = 0;
+    uint64_t waited = c->inbox.used();
     int64_t result = decrypt(t, c, room, &plain);
     if (c->tls == nullptr) return true; // lost while answering
     if (plain != 0) announce(t, c, plain, stamps, read_tick, t->clock->ticks());
@@ -141,6 +153,8 @@ static bool receive_tls(Transport *t, Connection *c, uint64_t room) {
         receive_ended(t, c, WSXDP_E_EOF, 0);
     } else if (result < 0) {
         keep_lost(t, c, static_cast<int>(result));
+    } else {
+        check_filled(t, c, static_cast<uint64_t>(got) == usable, waited);
     }
     return true;
 }

@@ -78,8 +78,22 @@ static bool tell_control(WsStage *s, WsConnection *c, uint32_t index, uint8_t ki
     return true;
 }
 
+// The caller sees, and may answer, what came before the broken rule; only then is the connection failed.
+// What it does not take also keeps the connection, as it keeps any other that cannot go on.
+static bool all_taken(WsStage *s, WsConnection *c, int error) {
+    if (c->failed == 0) {
+        c->failed = error;
+        c->failed_after = s->events.tail;
+    }
+    // Pairs with the release store in RingConsumer::release.
+    uint64_t head = s->events.words->head.load(std::memory_order_acquire);
+    return static_cast<int64_t>(head - c->failed_after) >= 0;
+}
+
 bool ws_fail(WsStage *s, WsConnection *c, uint32_t index, int error) {
-    if (!tell_control(s, c, index, ControlSlot::fail, error, 0, 0, ByteView("", 0))) return false;
+    if (!all_taken(s, c, error)) return false;
+    if (!tell_control(s, c, index, ControlSlot::fail, c->failed, 0, 0, ByteView("", 0))) return false;
+    c->failed = 0;
     c->discard = true;
     return true;
 }
@@ -209,7 +223,7 @@ static bool parse(WsStage *s, WsConnection *c, uint32_t index) {
             if (status == 0) return true;
             if (status < 0) {
                 c->item.kind = ItemKind::close; // only its place is needed, should the control ring be full
-                if (!ws_fail(s, c, index, status)) return c->failed = status, false;
+                if (!ws_fail(s, c, index, status)) return false;
                 break;
             }
             c->counters.frames += c->item.frames;
@@ -225,11 +239,7 @@ static bool parse(WsStage *s, WsConnection *c, uint32_t index) {
 }
 
 static void run(WsStage *s, WsConnection *c, uint32_t index) {
-    bool free = true;
-    if (c->failed != 0) {
-        free = ws_fail(s, c, index, c->failed);
-        if (free) c->failed = 0;
-    }
+    bool free = c->failed == 0 || ws_fail(s, c, index, c->failed);
     if (free) free = parse(s, c, index);
     mark_last(s);
     set_blocked(s, c, !free);
@@ -272,6 +282,7 @@ static void begin_opening(WsConnection *c, const NoteSlot &note, uint64_t positi
     c->inflated_first = true;
     c->message_inflated = 0;
     c->epoch = note.epoch;
+    c->failed_after = 0;
     if (!open_compression(c, note)) c->failed = WSXDP_E_MEMORY;
 }
 

@@ -41,6 +41,7 @@ struct WsConnection {
     bool blocked = false;
     bool pending = false; // `item` could not be told yet
     int failed = 0;       // a broken rule that could not be told yet
+    uint64_t failed_after = 0; // events that the caller gets before it is told
     uint64_t epoch = 0;
     // compression
     Inflater *inflater = nullptr;
