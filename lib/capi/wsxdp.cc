@@ -108,7 +108,10 @@ int wsxdp_hold(wsxdp *handle, const wsxdp_event *event) {
 int wsxdp_unhold(wsxdp *handle, const wsxdp_event *event) {
     if (handle == nullptr || event == nullptr) return WSXDP_E_INVALID;
     Inside inside(handle);
-    return inside.held ? app_unhold(&inside.engine->app, event) : WSXDP_E_THREAD;
+    if (!inside.held) return WSXDP_E_THREAD;
+    int status = app_unhold(&inside.engine->app, event);
+    if (inside.engine->fd_used) engine_prepare_fd(inside.engine);
+    return status;
 }
 
 static int sent(Engine *e, AppConnection *c, int status, uint32_t flags) {

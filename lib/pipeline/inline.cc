@@ -36,20 +36,39 @@ int engine_wakeup(Engine *e) {
     return WSXDP_OK;
 }
 
+// As wsxdp_send, but a refusal is not the caller's affair: no WRITABLE follows and it is not counted. What
+// fills the outbox may be our own messages, which nobody has let leave yet.
+static int send_for(Engine *e, AppConnection *c, const SenderRecord &record, ByteView payload) {
+    bool wanted = c->want_writable;
+    uint64_t refused = c->counters.refused;
+    int status = app_send(&e->app, c, record.opcode, payload, record.flags);
+    if (status == WSXDP_E_AGAIN) {
+        engine_kick(e, c);
+        status = app_send(&e->app, c, record.opcode, payload, record.flags);
+    }
+    c->counters.refused = refused;
+    if (c->want_writable && !wanted) {
+        c->want_writable = false;
+        e->app.writable_waiters--;
+    }
+    return status;
+}
+
 // A message that the connection cannot take now stays in the sender's queue, in order.
 static bool drain_sender(Engine *e, Sender *sender) {
     SenderRecord record;
     ByteView payload;
     AppConnection *c = app_find(&e->app, sender->id);
     if (c == nullptr) sender->shared->closed.store(1, std::memory_order_release);
-    while (sender_front(sender, &record, &payload)) {
+    bool all = true;
+    while (all && sender_front(sender, &record, &payload)) {
         int status = WSXDP_E_CLOSED;
-        if (c != nullptr) status = app_send(&e->app, c, record.opcode, payload, record.flags);
-        if (status == WSXDP_E_AGAIN || status == WSXDP_E_STATE) return false;
-        sender_pop(sender, record);
+        if (c != nullptr) status = send_for(e, c, record, payload);
+        all = status != WSXDP_E_AGAIN && status != WSXDP_E_STATE;
+        if (all) sender_pop(sender, record);
     }
     if (c != nullptr) engine_kick(e, c);
-    return true;
+    return all;
 }
 
 void engine_drain_senders(Engine *e) {
@@ -131,11 +150,15 @@ static int sleep_until(Engine *e, PollerEvent *events, Nanos now, Nanos until) {
     return count;
 }
 
+// What is given back at the next release lets a connection go on that is out of the poller.
+static bool waits_for_release(const Engine *e) {
+    return e->app.touched_count != 0 && (e->transport.stalled_count != 0 || e->ws.blocked_count != 0);
+}
+
 // Keeps the descriptor readable while there is work, and arms its timer.
 void engine_prepare_fd(Engine *e) {
     e->sleeping.exchange(1, std::memory_order_seq_cst);
-    bool refill = e->transport.stalled_count != 0 || e->ws.blocked_count != 0;
-    if (work_left(e) || (refill && e->app.touched_count != 0)) poller_signal(&e->poller);
+    if (work_left(e) || waits_for_release(e)) poller_signal(&e->poller);
     poller_arm(&e->poller, engine_deadline(e));
 }
 
@@ -158,6 +181,7 @@ static size_t take_wakeup(Engine *e, wsxdp_event *events) {
 }
 
 int engine_release(Engine *e) {
+    if (e->fd_used && waits_for_release(e)) poller_signal(&e->poller);
     app_release(&e->app);
     if (e->app.ended_count != 0) retire_ended(e);
     return WSXDP_OK;
@@ -216,6 +240,8 @@ static size_t run_until_event(Engine *e, wsxdp_event *events, size_t cap, int64_
         bool moved = run_round(e, ready, count, tries);
         size_t filled = app_collect(&e->app, events, cap);
         if (filled != 0) return filled;
+        // Bytes given back without an event are free at once: this poll may wait for what needs their room.
+        if (e->app.events.head != e->app.events.released_head) app_release(&e->app);
         if (disturbed(e)) {
             if (e->doorbell.load(std::memory_order_acquire) != 0) engine_drain_senders(e);
             filled = take_wakeup(e, events);

@@ -49,9 +49,11 @@ static bool too_slow(Transport *t, Connection *c) {
     return true;
 }
 
-// A read that took all that fitted, behind half an inbox or more that was waiting already. A caller who takes a
-// little at every poll is noticed here only, since some room is always found before a read.
+// A read that took all that fitted, behind half an inbox or more that was waiting already. A caller who takes
+// a little at every poll is noticed here only, since some room is always found before a read. Conflate makes
+// its own room.
 static void check_filled(Transport *t, Connection *c, bool cut_short, uint64_t waited) {
+    if (c->settings->overflow == Overflow::conflate) return;
     if (cut_short && waited >= c->inbox.capacity / 2) too_slow(t, c);
 }
 

@@ -9,8 +9,8 @@ namespace wx {
 
 static void fail(Transport *t, Connection *c) { connect_failed(t, c); }
 
-// A peer that refuses (an alert, a response) and resets: what it said is still to be read, and reading then finds the
-// end itself. False when the connection was lost.
+// A peer that refuses (an alert, a response) and resets: what it said is still to be read, and reading then
+// finds the end itself. False when the connection was lost.
 static bool survive_write_failure(Transport *t, Connection *c, int failure) {
     if (failure == WSXDP_E_RESET) {
         c->tx.begin = c->tx.end = 0;
@@ -87,7 +87,8 @@ static int build_request(Transport *t, Connection *c, ByteSpan room, HeaderField
 // Servers refuse far less.
 constexpr size_t request_max_bytes = 65536;
 
-// *out: the request, request_max_bytes of room, to be wiped and deallocated by the caller; null when out of memory.
+// *out: the request, request_max_bytes of room, to be wiped and deallocated by the caller; null when out of
+// memory.
 static int make_request(Transport *t, Connection *c, uint8_t **out, size_t *size) {
     size_t count = c->settings->options->count(Option::header);
     HeaderField *fields = static_cast<HeaderField *>(allocate((count + 1) * sizeof(HeaderField)));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the tests of the lower layers share: cmocka, sentences that must stand as they are, and counting what a
-// process has open.
+// What the tests of the lower layers share: cmocka, sentences that must stand as they are, and counting what
+// a process has open.
 #pragma once
 #include "../../lib/base/status.h"
 #include <dirent.h>
@@ -16,9 +16,7 @@ extern "C" {
 }
 
 inline wx::ByteView view(const std::string &text) { return wx::ByteView(text.data(), text.size()); }
-inline std::string str(wx::ByteView bytes) {
-    return std::string(bytes.data ? bytes.text() : "", bytes.size);
-}
+inline std::string str(wx::ByteView bytes) { return std::string(bytes.data ? bytes.text() : "", bytes.size); }
 
 // The code returned, the code recorded, and a sentence that is printable, ended, and says `part`.
 inline void check_error(int code, const wx::ErrorText &error, int wanted, const char *part) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The heap's door: zeroed, aligned, counted per thread, and failing when told to. Secrets are gone when freed.
-// link: -Wl,--wrap=free
+// The heap's door: zeroed, aligned, counted per thread, and failing when told to. Secrets are gone when
+// freed. link: -Wl,--wrap=free
 #include "../../lib/base/alloc.h"
 #include "check.h"
 #include <thread>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The cursor at every bound, numbers, ASCII case, and base64 both ways. Buffers lie in heap blocks of their exact
-// size, so that an address sanitizer sees one byte too many.
+// The cursor at every bound, numbers, ASCII case, and base64 both ways. Buffers lie in heap blocks of their
+// exact size, so that an address sanitizer sees one byte too many.
 #include "check.h"
 #include <vector>
 
@@ -148,8 +148,13 @@ int64_t decode(const std::string &text, size_t room, std::string *out) {
 
 void test_base64(void **) {
     // RFC 4648 section 10.
-    const char *known[][2] = {{"", ""},         {"f", "Zg=="},         {"fo", "Zm8="},        {"foo", "Zm9v"},
-                              {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
+    const char *known[][2] = {{"", ""},
+                              {"f", "Zg=="},
+                              {"fo", "Zm8="},
+                              {"foo", "Zm9v"},
+                              {"foob", "Zm9vYg=="},
+                              {"fooba", "Zm9vYmE="},
+                              {"foobar", "Zm9vYmFy"}};
     for (auto &row : known) assert_string_equal(encode(row[0]).c_str(), row[1]);
     std::string all;
     for (int i = 0; i < 256; i++) all.push_back(static_cast<char>(i * 67 + 11));
@@ -165,8 +170,8 @@ void test_base64(void **) {
 
 void test_base64_bad(void **) {
     std::string out;
-    const char *bad[] = {"Z",        "Zg",   "Zg=",  "=",    "====",  "Z===", "=Zg=", "Zg=a", "Zg==Zg==",
-                         "Zm8=Zm9v", "Zh==", "Zm9=", "Zm9v=", "Zm9-",  "Zm9_", "Zm 9", "Zm9\n", "\x80m9v"};
+    const char *bad[] = {"Z",        "Zg",   "Zg=",  "=",     "====", "Z===", "=Zg=", "Zg=a",  "Zg==Zg==",
+                         "Zm8=Zm9v", "Zh==", "Zm9=", "Zm9v=", "Zm9-", "Zm9_", "Zm 9", "Zm9\n", "\x80m9v"};
     for (const char *text : bad)
         if (decode(text, 64, &out) != -1) fail_msg("accepted %s", text);
     assert_int_equal(decode(std::string("Zm\0v", 4), 64, &out), -1);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Ticks against the kernel's clocks, bases read again without a jump, the clock that a test moves by hand, and
-// machines that were suspended. Bounds are wide enough for a loaded virtual machine: the best of many readings
-// counts where a preemption could come between two.
+// Ticks against the kernel's clocks, bases read again without a jump, the clock that a test moves by hand,
+// and machines that were suspended. Bounds are wide enough for a loaded virtual machine: the best of many
+// readings counts where a preemption could come between two.
 #include "../../lib/base/clock.h"
 #include "../../lib/base/cpu.h"
 #include "check.h"
@@ -81,7 +81,8 @@ void test_counter_jumps(void **) {
         clock.tick_base -= back;
         clock.resync_at -= back;
         clock_resync(&clock);
-        uint64_t difference = clock.ns_per_tick_q32 > rate ? clock.ns_per_tick_q32 - rate : rate - clock.ns_per_tick_q32;
+        uint64_t difference =
+            clock.ns_per_tick_q32 > rate ? clock.ns_per_tick_q32 - rate : rate - clock.ns_per_tick_q32;
         assert_true(difference <= rate / 512);
         assert_in_range(error_of(clock, CLOCK_MONOTONIC), 0, 20000);
         assert_true(clock.resync_at - clock.tick_base <= hour / 3600 + 1);
@@ -117,8 +118,10 @@ void test_cpu(void **) {
 
 int main() {
     const CMUnitTest tests[] = {
-        cmocka_unit_test(test_agrees_without_resync), cmocka_unit_test(test_resync),
-        cmocka_unit_test(test_counter_jumps),         cmocka_unit_test(test_fake),
+        cmocka_unit_test(test_agrees_without_resync),
+        cmocka_unit_test(test_resync),
+        cmocka_unit_test(test_counter_jumps),
+        cmocka_unit_test(test_fake),
         cmocka_unit_test(test_cpu),
     };
     return cmocka_run_group_tests_name("base: clock", tests, nullptr, nullptr);

@@ -38,13 +38,17 @@ struct Pair {
     void turns(int count) {
         while (count-- > 0) turn();
     }
-    // accept takes from the kernel, so `done` is asked again after each turn.
     template <class Done> void until(Done done, int64_t ms = 10000) {
         for (int64_t end = now_ms() + ms; !done(); turn()) {
             if (now_ms() < end) continue;
             client.print();
             fail_msg("it did not happen within %d ms", static_cast<int>(ms));
         }
+    }
+    // The same when the test itself polls: `done` does all the work.
+    template <class Done> static void keep_on(Done done, int64_t ms = 10000) {
+        for (int64_t end = now_ms() + ms; !done();)
+            if (now_ms() >= end) fail_msg("it did not happen within %d ms", static_cast<int>(ms));
     }
     // The next event, of any kind.
     Seen event() {

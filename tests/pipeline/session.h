@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
-// A handle as a test uses it: options as pairs, events copied as they come, waiting for one of a kind. And the
-// registration of tests: TEST(name) { ... } is all that a test needs, TESTS(group) is main.
+// A handle as a test uses it: options as pairs, events copied as they come, waiting for one of a kind. And
+// the registration of tests: TEST(name) { ... } is all that a test needs, TESTS(group) is main.
 #pragma once
 extern "C" {
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
+
 #include <cmocka.h>
 }
 #include "../../include/wsxdp.h"
@@ -31,14 +32,14 @@ struct Registration {
         registered_tests().push_back(test);
     }
 };
-#define TEST(name)                                                                                                 \
-    static void name(void **);                                                                                     \
-    static Registration registration_##name(#name, name);                                                          \
+#define TEST(name)                                                                                           \
+    static void name(void **);                                                                               \
+    static Registration registration_##name(#name, name);                                                    \
     static void name(void **)
-#define TESTS(group)                                                                                               \
-    int main() {                                                                                                   \
-        return _cmocka_run_group_tests(group, registered_tests().data(), registered_tests().size(), nullptr,       \
-                                       nullptr);                                                                   \
+#define TESTS(group)                                                                                         \
+    int main() {                                                                                             \
+        return _cmocka_run_group_tests(group, registered_tests().data(), registered_tests().size(), nullptr, \
+                                       nullptr);                                                             \
     }
 
 inline int64_t now_ms() {
@@ -150,11 +151,12 @@ struct Session {
     }
     void print() const {
         for (const Seen &seen : events)
-            print_message("  event %u conn %u error %d code %d flags %x value %lld '%.200s'\n", seen.kind, seen.conn,
-                          seen.error, seen.code, seen.flags, static_cast<long long>(seen.value), seen.data.c_str());
+            print_message("  event %u conn %u error %d code %d flags %x value %lld '%.200s'\n", seen.kind,
+                          seen.conn, seen.error, seen.code, seen.flags, static_cast<long long>(seen.value),
+                          seen.data.c_str());
     }
 
-  private:
+private:
     void open(const char *url, const OptionList &options) {
         Config config(options);
         wsxdp_error error;
@@ -167,7 +169,8 @@ struct Session {
 
 // The connection fails once with this code and a sentence that contains `part`; nothing is tried again.
 // Returns the sentence.
-inline std::string expect_failure(const std::string &url, OptionList options, int code, const std::string &part) {
+inline std::string expect_failure(const std::string &url, OptionList options, int code,
+                                  const std::string &part) {
     options.insert(options.begin(), {"reconnect", "no"});
     Session session(url, options);
     if (session.status != 0) fail_msg("open: %d %s", session.status, session.text.c_str());

@@ -258,7 +258,7 @@ TEST(the_close_answer_does_not_wait_for_a_caller_who_does_not_take_messages) {
     for (int i = 0; i < 500; i++) many += wire_frame(1, "m");
     pair.peer.send(many + wire_close(1000));
     wsxdp_event one;
-    pair.until([&] {
+    Pair::keep_on([&] {
         WireFrame close;
         assert_true(wsxdp_poll(pair.client.handle, &one, 1, 0) >= 0);
         pair.peer.pull();

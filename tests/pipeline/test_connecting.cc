@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Every way in which the first steps of connecting fail: each its own code and a sentence that says what to do.
-// And what connecting must not do: wait inside wsxdp_poll, or take options that belong to the handle.
+// Every way in which the first steps of connecting fail: each its own code and a sentence that says what to
+// do. And what connecting must not do: wait inside wsxdp_poll, or take options that belong to the handle.
 #include "session.h"
 #include <sys/resource.h>
 
@@ -11,7 +11,9 @@ static void talk(Wire &wire) {
     wire.wait_end();
 }
 
-static std::string at(int port, const char *rest = "/") { return "ws://127.0.0.1:" + std::to_string(port) + rest; }
+static std::string at(int port, const char *rest = "/") {
+    return "ws://127.0.0.1:" + std::to_string(port) + rest;
+}
 
 TEST(a_closed_port_refuses) {
     RefusingPort port;
@@ -21,7 +23,8 @@ TEST(a_closed_port_refuses) {
 
 TEST(a_closed_port_refuses_in_ipv6) {
     RefusingPort port("::1");
-    std::string text = expect_failure("ws://[::1]:" + std::to_string(port.port), {}, WSXDP_E_REFUSED, "[::1]:");
+    std::string text =
+        expect_failure("ws://[::1]:" + std::to_string(port.port), {}, WSXDP_E_REFUSED, "[::1]:");
     assert_true(contains(text, "refused"));
 }
 
@@ -105,8 +108,8 @@ TEST(without_descriptors_open_itself_fails) {
 
 TEST(an_interface_that_is_not_there_is_named) {
     Server server(talk);
-    std::string text = expect_failure(server.url(), {{"socket.interface", "nosuchif0"}}, WSXDP_E_SYSTEM,
-                                      "socket.interface");
+    std::string text =
+        expect_failure(server.url(), {{"socket.interface", "nosuchif0"}}, WSXDP_E_SYSTEM, "socket.interface");
     assert_true(contains(text, "(19)")); // ENODEV
 }
 
@@ -128,8 +131,15 @@ TEST(opening_tells_the_time_it_took_and_no_tls) {
 }
 
 TEST(bad_urls_are_refused_at_open) {
-    static const char *const bad[] = {"", "http://localhost/", "ws://", "ws://localhost:99999/", "ws://localhost/#part",
-                                      "ws://local host/", "localhost", "wss:/localhost", "ws+unix://relative:/"};
+    static const char *const bad[] = {"",
+                                      "http://localhost/",
+                                      "ws://",
+                                      "ws://localhost:99999/",
+                                      "ws://localhost/#part",
+                                      "ws://local host/",
+                                      "localhost",
+                                      "wss:/localhost",
+                                      "ws+unix://relative:/"};
     for (const char *url : bad) {
         Session session(url);
         if (session.status != WSXDP_E_URL) fail_msg("%s: %d", url, session.status);
@@ -171,14 +181,15 @@ TEST(a_connection_may_have_options_of_its_own) {
 }
 
 TEST(options_of_the_handle_are_refused_at_connect) {
-    static const char *const rows[][2] = {{"wait", "sleep"},        {"connections.max", "5"}, {"inbox.bytes", "128KiB"},
-                                          {"outbox.bytes", "8KiB"}, {"hold.max", "3"},        {"events.slots", "64"},
-                                          {"name", "other"},        {"transport", "socket"}};
+    static const char *const rows[][2] = {
+        {"wait", "sleep"}, {"connections.max", "5"}, {"inbox.bytes", "128KiB"}, {"outbox.bytes", "8KiB"},
+        {"hold.max", "3"}, {"events.slots", "64"},   {"name", "other"},         {"transport", "socket"}};
     Session session(nullptr);
     for (const auto &row : rows) {
         Config other(OptionList{{row[0], row[1]}});
         uint32_t id = 0;
-        assert_int_equal(wsxdp_connect(session.handle, "ws://127.0.0.1:1/", other.config, &id), WSXDP_E_INVALID);
+        assert_int_equal(wsxdp_connect(session.handle, "ws://127.0.0.1:1/", other.config, &id),
+                         WSXDP_E_INVALID);
         char text[300];
         wsxdp_last_error(session.handle, text, sizeof text);
         if (!contains(text, row[0])) fail_msg("%s: %s", row[0], text);
@@ -199,7 +210,8 @@ TEST(connections_max_is_a_limit_that_names_itself) {
 }
 
 TEST(what_this_build_has_not_is_unsupported) {
-    static const char *const rows[][2] = {{"transport", "xdp"}, {"transport", "uring"}, {"placement", "threads"}};
+    static const char *const rows[][2] = {
+        {"transport", "xdp"}, {"transport", "uring"}, {"placement", "threads"}};
     for (const auto &row : rows) {
         Session session("ws://127.0.0.1:1/", {{row[0], row[1]}});
         assert_int_equal(session.status, WSXDP_E_UNSUPPORTED);
@@ -226,10 +238,14 @@ TEST(header_injection_is_refused_at_open) {
 }
 
 TEST(header_names_that_break_the_request_are_refused_at_open) {
-    static const char *const rows[][2] = {
-        {"header.X Key", "a"},       {"header.X:Key", "a"},           {"header.Sec-WebSocket-Key", "a"},
-        {"header.Connection", "a"},  {"header.Content-Length", "5"},  {"header.Transfer-Encoding", "chunked"},
-        {"header.Upgrade", "other"}, {"header.Sec-WebSocket-Protocol", "a"}};
+    static const char *const rows[][2] = {{"header.X Key", "a"},
+                                          {"header.X:Key", "a"},
+                                          {"header.Sec-WebSocket-Key", "a"},
+                                          {"header.Connection", "a"},
+                                          {"header.Content-Length", "5"},
+                                          {"header.Transfer-Encoding", "chunked"},
+                                          {"header.Upgrade", "other"},
+                                          {"header.Sec-WebSocket-Protocol", "a"}};
     for (const auto &row : rows) {
         wsxdp_config *config = wsxdp_config_new();
         int set = wsxdp_config_set(config, row[0], row[1]);
@@ -263,7 +279,8 @@ TEST(free_ends_a_handle_in_every_state_of_connecting) {
     RefusingPort refusing;
     Server mute([](Wire &wire) { wire.wait_end(); });
     std::string urls[] = {at(silent.port), at(refusing.port), mute.url(),
-                          "wss://127.0.0.1:" + std::to_string(mute.port), "ws://localhost:" + std::to_string(refusing.port)};
+                          "wss://127.0.0.1:" + std::to_string(mute.port),
+                          "ws://localhost:" + std::to_string(refusing.port)};
     for (const std::string &url : urls) {
         for (int polls = 0; polls < 4; polls++) {
             int64_t start = now_ms();
@@ -294,6 +311,41 @@ TEST(close_cancels_every_state_of_connecting) {
             assert_int_equal(wsxdp_close(session.handle, 0, 1000, "", 0), WSXDP_E_STALE);
         }
     }
+}
+
+TEST(a_request_that_no_server_would_take_is_refused_at_open) {
+    Session session("ws://127.0.0.1:1/", {{"header.X-Long", std::string(70000, 'x')}});
+    assert_int_equal(session.status, WSXDP_E_TOO_BIG);
+    assert_true(contains(session.text, "shorter headers"));
+}
+
+TEST(many_headers_fit) {
+    size_t fields = 0;
+    Server server([&](Wire &wire) {
+        wire.read_head();
+        for (size_t at = 0; (at = wire.head.find("X-Field: ", at)) != std::string::npos; at++) fields++;
+        wire.write(wire.answer());
+        wire.wait_end();
+    });
+    OptionList options;
+    for (int i = 0; i < 300; i++) options.push_back({"header.X-Field", std::to_string(i)});
+    Session session(server.url(), options);
+    session.need(WSXDP_EVENT_OPEN);
+    assert_int_equal(fields, 300);
+}
+
+// A peer that takes the request in small portions.
+TEST(a_long_request_through_a_small_buffer) {
+    Server server(
+        [](Wire &wire) {
+            wire.read_head();
+            wire.write(wire.answer());
+            wire.wait_end();
+        },
+        nullptr, "127.0.0.1", 0, 2048);
+    Session session(server.url(),
+                    {{"header.X-Long", std::string(60000, 'x')}, {"socket.send_buffer_bytes", "2048"}});
+    session.need(WSXDP_EVENT_OPEN);
 }
 
 TESTS("connecting")

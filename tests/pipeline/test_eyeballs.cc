@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Several addresses for one name (RFC 8305): one that refuses is passed over at once, one that hangs is overtaken
-// after connect.attempt_delay_ns, and when all fail the error counts them. Names come from resolve.override.
+// Several addresses for one name (RFC 8305): one that refuses is passed over at once, one that hangs is
+// overtaken after connect.attempt_delay_ns, and when all fail the error counts them. Names come from
+// resolve.override.
 #include "session.h"
 #include <sys/resource.h>
 
@@ -39,7 +40,8 @@ TEST(one_that_is_unreachable_is_passed_over_at_once) {
 TEST(one_that_hangs_is_overtaken_after_the_delay) {
     Server server(talk, nullptr, "127.0.0.2");
     SilentPort silent("127.0.0.1", server.port);
-    Session session(name_url(server.port), names("127.0.0.1,127.0.0.2", {{"connect.attempt_delay_ns", "100ms"}}));
+    Session session(name_url(server.port),
+                    names("127.0.0.1,127.0.0.2", {{"connect.attempt_delay_ns", "100ms"}}));
     int64_t start = now_ms();
     session.need(WSXDP_EVENT_OPEN);
     assert_in_range(now_ms() - start, 95, 300);
@@ -77,8 +79,8 @@ TEST(more_hanging_addresses_than_races_all_get_their_turn) {
         list += address + ",";
     }
     Session session(name_url(server.port), names(list + "127.0.0.7", {{"connect.attempt_delay_ns", "10ms"},
-                                                                     {"connect.attempt_timeout_ns", "200ms"},
-                                                                     {"wait", "sleep"}}));
+                                                                      {"connect.attempt_timeout_ns", "200ms"},
+                                                                      {"wait", "sleep"}}));
     rusage before, after;
     getrusage(RUSAGE_THREAD, &before);
     int64_t start = now_ms();
@@ -112,24 +114,28 @@ TEST(a_hanging_ipv6_is_overtaken_by_ipv4) {
 TEST(when_all_refuse_the_error_counts_them) {
     RefusingPort one("127.0.0.1");
     RefusingPort two("127.0.0.2", one.port), three("::1", one.port);
-    expect_failure(name_url(one.port), names("127.0.0.1,127.0.0.2,::1"), WSXDP_E_REFUSED, "all 3 addresses failed");
+    expect_failure(name_url(one.port), names("127.0.0.1,127.0.0.2,::1"), WSXDP_E_REFUSED,
+                   "all 3 addresses failed");
 }
 
 TEST(when_all_hang_the_error_counts_them) {
     SilentPort one("127.0.0.1");
     SilentPort two("127.0.0.2", one.port);
     expect_failure(name_url(one.port),
-                   names("127.0.0.1,127.0.0.2", {{"connect.attempt_timeout_ns", "100ms"}, {"connect.attempt_delay_ns", "20ms"}}),
+                   names("127.0.0.1,127.0.0.2",
+                         {{"connect.attempt_timeout_ns", "100ms"}, {"connect.attempt_delay_ns", "20ms"}}),
                    WSXDP_E_CONNECT_TIMEOUT, "all 2 addresses failed");
 }
 
 TEST(when_all_are_unreachable_the_error_counts_them) {
-    expect_failure(name_url(9), names("127.255.255.255,127.255.255.255"), WSXDP_E_UNREACHABLE, "all 2 addresses failed");
+    expect_failure(name_url(9), names("127.255.255.255,127.255.255.255"), WSXDP_E_UNREACHABLE,
+                   "all 2 addresses failed");
 }
 
 TEST(when_the_last_one_is_unreachable_the_error_counts_them) {
     RefusingPort one("127.0.0.1");
-    expect_failure(name_url(one.port), names("127.0.0.1,127.255.255.255"), WSXDP_E_UNREACHABLE, "all 2 addresses failed");
+    expect_failure(name_url(one.port), names("127.0.0.1,127.255.255.255"), WSXDP_E_UNREACHABLE,
+                   "all 2 addresses failed");
 }
 
 TEST(a_single_failure_is_not_counted) {
@@ -157,7 +163,8 @@ TEST(family_ipv6_leaves_ipv4_out) {
 }
 
 TEST(no_address_of_the_family_names_the_option) {
-    expect_failure(name_url(9), names("127.0.0.1", {{"connect.family", "ipv6"}}), WSXDP_E_RESOLVE, "connect.family");
+    expect_failure(name_url(9), names("127.0.0.1", {{"connect.family", "ipv6"}}), WSXDP_E_RESOLVE,
+                   "connect.family");
 }
 
 TEST(a_literal_of_the_other_family_names_the_option) {

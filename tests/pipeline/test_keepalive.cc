@@ -151,7 +151,7 @@ TEST(a_message_in_two_reads_has_two_poll_times) {
     pair.peer.send(bytes.substr(50));
     wsxdp_event event;
     memset(&event, 0, sizeof event);
-    pair.until([&] { return wsxdp_poll(pair.client.handle, &event, 1, 0) == 1; });
+    Pair::keep_on([&] { return wsxdp_poll(pair.client.handle, &event, 1, 0) == 1; });
     assert_int_equal(event.kind, WSXDP_EVENT_MESSAGE);
     assert_true(event.poll_last_ns - event.poll_first_ns > 1000000);
     assert_true(event.kernel_last_ns - event.kernel_first_ns > 1000000);

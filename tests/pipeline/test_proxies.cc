@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// HTTP CONNECT and SOCKS5, played by the test: with and without credentials, refusals, split answers, a proxy that
-// dies, and TLS through the tunnel, where the name that counts is the target's.
+// HTTP CONNECT and SOCKS5, played by the test: with and without credentials, refusals, split answers, a proxy
+// that dies, and TLS through the tunnel, where the name that counts is the target's.
 #include "session.h"
 #include <poll.h>
 
@@ -39,7 +39,8 @@ static std::string option(const char *scheme, const Server &proxy, const char *c
     return std::string(scheme) + credentials + "127.0.0.1:" + std::to_string(proxy.port);
 }
 
-static void talks(const std::string &url, const std::string &proxy, const std::string &host, OptionList options = {}) {
+static void talks(const std::string &url, const std::string &proxy, const std::string &host,
+                  OptionList options = {}) {
     options.push_back({"proxy", proxy});
     Session session(url, options);
     session.need(WSXDP_EVENT_OPEN);
@@ -51,8 +52,8 @@ static void talks(const std::string &url, const std::string &proxy, const std::s
 
 // ---- HTTP CONNECT ----
 
-static Script connect_proxy(int port, std::string *head, const std::string &answer = "HTTP/1.1 200 OK\r\n\r\n",
-                            bool drip = false) {
+static Script connect_proxy(int port, std::string *head,
+                            const std::string &answer = "HTTP/1.1 200 OK\r\n\r\n", bool drip = false) {
     return [=](Wire &wire) {
         *head = wire.read_head();
         wire.drip = drip;
@@ -97,7 +98,8 @@ TEST(credentials_of_the_proxy_do_not_reach_the_target) {
         wire.wait_end();
     });
     Server proxy(connect_proxy(target.port, &head));
-    Session session("ws://target.test/", {{"proxy", option("http://", proxy, "user:pass@")}, {"header.X-Key", "k"}});
+    Session session("ws://target.test/",
+                    {{"proxy", option("http://", proxy, "user:pass@")}, {"header.X-Key", "k"}});
     session.need(WSXDP_EVENT_MESSAGE);
     assert_false(contains(request, "Authorization"));
     assert_false(contains(head, "X-Key"));
@@ -106,7 +108,8 @@ TEST(credentials_of_the_proxy_do_not_reach_the_target) {
 TEST(connect_answer_byte_by_byte) {
     Server target(echo);
     std::string head;
-    Server proxy(connect_proxy(target.port, &head, "HTTP/1.1 200 Connection established\r\nX-Proxy: y\r\n\r\n", true));
+    Server proxy(
+        connect_proxy(target.port, &head, "HTTP/1.1 200 Connection established\r\nX-Proxy: y\r\n\r\n", true));
     talks("ws://target.test/", option("http://", proxy), "target.test");
 }
 
@@ -123,15 +126,18 @@ TEST(tls_through_connect_is_verified_against_the_target) {
     Server target(echo, &side);
     std::string head;
     Server proxy(connect_proxy(target.port, &head));
-    talks("wss://good.test/", option("http://", proxy), "good.test", {{"tls.ca_file", certs().path("ca.pem")}});
+    talks("wss://good.test/", option("http://", proxy), "good.test",
+          {{"tls.ca_file", certs().path("ca.pem")}});
     assert_string_equal(side.sni.c_str(), "good.test");
     assert_int_equal(head.find("CONNECT good.test:443 "), 0);
-    expect_failure("wss://other.test/", {{"proxy", option("http://", proxy)}, {"tls.ca_file", certs().path("ca.pem")}},
+    expect_failure("wss://other.test/",
+                   {{"proxy", option("http://", proxy)}, {"tls.ca_file", certs().path("ca.pem")}},
                    WSXDP_E_TLS_HOSTNAME, "other.test");
 }
 
-static std::string refused(const Script &script, int code, const std::string &part, const char *scheme = "http://",
-                           const char *credentials = "", OptionList more = {}) {
+static std::string refused(const Script &script, int code, const std::string &part,
+                           const char *scheme = "http://", const char *credentials = "",
+                           OptionList more = {}) {
     Server proxy(script);
     more.push_back({"proxy", option(scheme, proxy, credentials)});
     return expect_failure("ws://target.test:77/", more, code, part);
@@ -148,13 +154,16 @@ static Script says(const std::string &answer) {
 TEST(connect_403_is_refused_and_names_the_target) {
     refused(says("HTTP/1.1 403 Forbidden\r\n\r\n"), WSXDP_E_PROXY_REFUSED, "target.test:77");
 }
-TEST(connect_502_is_refused) { refused(says("HTTP/1.1 502 Bad Gateway\r\n\r\n"), WSXDP_E_PROXY_REFUSED, "502 Bad Gateway"); }
+TEST(connect_502_is_refused) {
+    refused(says("HTTP/1.1 502 Bad Gateway\r\n\r\n"), WSXDP_E_PROXY_REFUSED, "502 Bad Gateway");
+}
 TEST(connect_407_without_credentials_asks_for_them) {
-    refused(says("HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\n\r\n"), WSXDP_E_PROXY_AUTH, "put user:password@");
+    refused(says("HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\n\r\n"), WSXDP_E_PROXY_AUTH,
+            "put user:password@");
 }
 TEST(connect_407_with_credentials_did_not_take_them) {
-    std::string text = refused(says("HTTP/1.1 407 No\r\n\r\n"), WSXDP_E_PROXY_AUTH, "did not take the credentials",
-                               "http://", "user:geheim@");
+    std::string text = refused(says("HTTP/1.1 407 No\r\n\r\n"), WSXDP_E_PROXY_AUTH,
+                               "did not take the credentials", "http://", "user:geheim@");
     assert_false(contains(text, "geheim"));
 }
 TEST(connect_101_breaks_the_protocol) { refused(says("HTTP/1.1 101 Hm\r\n\r\n"), WSXDP_E_PROXY, "101"); }
@@ -162,28 +171,35 @@ TEST(a_socks_proxy_behind_http_is_noticed) {
     refused(says(std::string("\x05\xff", 2)), WSXDP_E_PROXY, "socks5://");
 }
 TEST(a_proxy_that_is_none) { refused(says("220 ftp ready\r\n"), WSXDP_E_PROXY, "check the proxy's port"); }
-TEST(a_proxy_with_a_malformed_head) { refused(says("HTTP/1.1 200 OK\r\nbroken\r\n\r\n"), WSXDP_E_PROXY, "proxy"); }
+TEST(a_proxy_with_a_malformed_head) {
+    refused(says("HTTP/1.1 200 OK\r\nbroken\r\n\r\n"), WSXDP_E_PROXY, "proxy");
+}
 TEST(a_proxy_with_an_endless_head) {
-    refused(says("HTTP/1.1 200 OK\r\nX: " + std::string(3000, 'x') + "\r\n\r\n"), WSXDP_E_PROXY, "upgrade.max_head_bytes",
-            "http://", "", {{"upgrade.max_head_bytes", "1KiB"}});
+    refused(says("HTTP/1.1 200 OK\r\nX: " + std::string(3000, 'x') + "\r\n\r\n"), WSXDP_E_PROXY,
+            "upgrade.max_head_bytes", "http://", "", {{"upgrade.max_head_bytes", "1KiB"}});
 }
 TEST(a_proxy_that_speaks_before_the_target) {
     refused(says("HTTP/1.1 200 OK\r\n\r\nbytes of its own"), WSXDP_E_PROXY, "bytes of its own");
 }
 TEST(a_proxy_that_dies_before_answering) {
-    refused([](Wire &wire) { wire.read_head(); }, WSXDP_E_PROXY, "closed the connection instead of answering");
+    refused([](Wire &wire) { wire.read_head(); }, WSXDP_E_PROXY,
+            "closed the connection instead of answering");
 }
 TEST(a_proxy_that_resets) {
-    refused([](Wire &wire) {
-        wire.read_head();
-        wire.reset();
-    }, WSXDP_E_PROXY, "instead of answering");
+    refused(
+        [](Wire &wire) {
+            wire.read_head();
+            wire.reset();
+        },
+        WSXDP_E_PROXY, "instead of answering");
 }
 TEST(a_proxy_that_dies_within_its_answer) {
-    refused([](Wire &wire) {
-        wire.read_head();
-        wire.write("HTTP/1.1 200 O");
-    }, WSXDP_E_PROXY, "proxy closed");
+    refused(
+        [](Wire &wire) {
+            wire.read_head();
+            wire.write("HTTP/1.1 200 O");
+        },
+        WSXDP_E_PROXY, "proxy closed");
 }
 TEST(a_silent_proxy_is_the_upgrade_timeout) {
     refused([](Wire &wire) { wire.wait_end(); }, WSXDP_E_UPGRADE_TIMEOUT, "proxy", "http://", "",
@@ -191,12 +207,13 @@ TEST(a_silent_proxy_is_the_upgrade_timeout) {
 }
 TEST(a_proxy_that_refuses_the_connection) {
     RefusingPort port;
-    expect_failure("ws://target.test/", {{"proxy", "http://127.0.0.1:" + std::to_string(port.port)}}, WSXDP_E_REFUSED,
-                   std::to_string(port.port));
+    expect_failure("ws://target.test/", {{"proxy", "http://127.0.0.1:" + std::to_string(port.port)}},
+                   WSXDP_E_REFUSED, std::to_string(port.port));
 }
 TEST(a_proxy_that_does_not_resolve) {
-    expect_failure("ws://127.0.0.1:1/", {{"proxy", "http://proxy.test:1"}, {"resolve.override", "proxy.test=no"}},
-                   WSXDP_E_RESOLVE, "resolve.override");
+    expect_failure("ws://127.0.0.1:1/",
+                   {{"proxy", "http://proxy.test:1"}, {"resolve.override", "proxy.test=no"}}, WSXDP_E_RESOLVE,
+                   "resolve.override");
 }
 TEST(a_proxy_by_name_is_resolved_here) {
     Server target(echo);
@@ -262,7 +279,8 @@ static Script socks_proxy(int port, Socks *s) {
         }
         s->request = wire.read_exactly(5);
         if (s->request.size() != 5) return;
-        size_t rest = s->request[3] == 3 ? static_cast<size_t>(s->request[4]) + 2 : (s->request[3] == 4 ? 17 : 5);
+        size_t rest =
+            s->request[3] == 3 ? static_cast<size_t>(s->request[4]) + 2 : (s->request[3] == 4 ? 17 : 5);
         s->request += wire.read_exactly(rest);
         wire.write(s->reply);
         if (s->reply[1] == 0)
@@ -314,7 +332,8 @@ TEST(tls_through_socks) {
     Server target(echo, &side);
     Socks s;
     Server proxy(socks_proxy(target.port, &s));
-    talks("wss://good.test/", option("socks5://", proxy), "good.test", {{"tls.ca_file", certs().path("ca.pem")}});
+    talks("wss://good.test/", option("socks5://", proxy), "good.test",
+          {{"tls.ca_file", certs().path("ca.pem")}});
 }
 static std::string socks_fails(Socks s, int code, const std::string &part, const char *credentials = "") {
     return refused(socks_proxy(1, &s), code, part, "socks5://", credentials);
@@ -338,8 +357,9 @@ TEST(socks_method_that_was_not_offered) {
     socks_fails(s, WSXDP_E_PROXY, "not offered");
 }
 TEST(socks_each_refusal_has_its_words) {
-    static const char *const words[] = {"general failure", "rules", "network unreachable", "host unreachable", "refused",
-                                        "time to live", "CONNECT", "type of address", "unassigned"};
+    static const char *const words[] = {"general failure",  "rules",           "network unreachable",
+                                        "host unreachable", "refused",         "time to live",
+                                        "CONNECT",          "type of address", "unassigned"};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         Socks s;
         s.reply[1] = static_cast<char>(i + 1);
@@ -353,17 +373,21 @@ TEST(socks_unknown_address_type) {
     socks_fails(s, WSXDP_E_PROXY, "address type 9");
 }
 TEST(an_http_proxy_behind_socks_is_noticed) {
-    refused([](Wire &wire) {
-        wire.write("HTTP/1.1 400 Bad\r\n\r\n");
-        wire.wait_end();
-    }, WSXDP_E_PROXY, "http://", "socks5://");
+    refused(
+        [](Wire &wire) {
+            wire.write("HTTP/1.1 400 Bad\r\n\r\n");
+            wire.wait_end();
+        },
+        WSXDP_E_PROXY, "http://", "socks5://");
 }
 TEST(socks_dies_between_its_steps) {
-    refused([](Wire &wire) {
-        wire.read_exactly(3);
-        wire.write(std::string("\x05\x00", 2));
-        wire.read_exactly(10);
-    }, WSXDP_E_PROXY, "closed", "socks5://");
+    refused(
+        [](Wire &wire) {
+            wire.read_exactly(3);
+            wire.write(std::string("\x05\x00", 2));
+            wire.read_exactly(10);
+        },
+        WSXDP_E_PROXY, "closed", "socks5://");
 }
 TEST(close_and_free_while_a_proxy_is_silent) {
     Server proxy([](Wire &wire) { wire.wait_end(); });

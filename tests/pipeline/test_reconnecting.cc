@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Lost connections and how they come back: a server process that is killed and started again, the delays, what is
-// sent again and what is not, when to give up, and that the others in the handle go on meanwhile.
+// Lost connections and how they come back: a server process that is killed and started again, the delays,
+// what is sent again and what is not, when to give up, and that the others in the handle go on meanwhile.
 #include "session.h"
 #include <signal.h>
 #include <sys/prctl.h>
@@ -27,7 +27,8 @@ struct Process {
             for (;;) pause();
         }
         close(pipe_ends[1]);
-        if (read(pipe_ends[0], &port, sizeof port) != sizeof port) fail_msg("the server process did not start");
+        if (read(pipe_ends[0], &port, sizeof port) != sizeof port)
+            fail_msg("the server process did not start");
         close(pipe_ends[0]);
     }
     ~Process() { kill_now(); }
@@ -46,7 +47,8 @@ static void tell_back(Wire &wire) {
     for (Frame f = wire.read_frame(); f.opcode >= 0 && f.opcode != 8; f = wire.read_frame()) {
         wire.write(frame(1, "got " + f.payload));
         if (f.payload == "stream")
-            for (int i = 0; i < 100000; i++) wire.write(frame(1, std::to_string(i))), usleep(200);
+            for (int i = 0; i < 100000 && !wire.broken; i++)
+                wire.write(frame(1, std::to_string(i))), usleep(200);
     }
 }
 
@@ -203,8 +205,9 @@ TEST(an_unstable_connection_does_not) {
 
 TEST(delays_are_random_below_a_bound_that_doubles_to_its_cap) {
     RefusingPort port;
-    Session session("ws://127.0.0.1:" + std::to_string(port.port),
-                    {{"reconnect.delay_min_ns", "1ms"}, {"reconnect.delay_max_ns", "6ms"}, {"reconnect.max_attempts", "60"}});
+    Session session("ws://127.0.0.1:" + std::to_string(port.port), {{"reconnect.delay_min_ns", "1ms"},
+                                                                    {"reconnect.delay_max_ns", "6ms"},
+                                                                    {"reconnect.max_attempts", "60"}});
     session.need(WSXDP_EVENT_CLOSE, 10000);
     std::vector<int64_t> delays;
     for (const Seen &seen : session.events)
@@ -224,7 +227,8 @@ TEST(delays_are_random_below_a_bound_that_doubles_to_its_cap) {
 
 TEST(the_delay_is_kept) {
     RefusingPort port;
-    Session session("ws://127.0.0.1:" + std::to_string(port.port), {{"reconnect.delay_min_ns", "300ms"}, {"reconnect.max_attempts", "2"}});
+    Session session("ws://127.0.0.1:" + std::to_string(port.port),
+                    {{"reconnect.delay_min_ns", "300ms"}, {"reconnect.max_attempts", "2"}});
     session.need(WSXDP_EVENT_RECONNECTING);
     const Seen second = session.need(WSXDP_EVENT_RECONNECTING);
     const Seen &end = session.need(WSXDP_EVENT_CLOSE);
@@ -264,7 +268,8 @@ TEST(the_callers_close_is_not_reconnected) {
 
 TEST(close_while_waiting_ends_it) {
     RefusingPort port;
-    Session session("ws://127.0.0.1:" + std::to_string(port.port), {{"reconnect.delay_min_ns", "10s"}, {"reconnect.delay_max_ns", "20s"}});
+    Session session("ws://127.0.0.1:" + std::to_string(port.port),
+                    {{"reconnect.delay_min_ns", "10s"}, {"reconnect.delay_max_ns", "20s"}});
     session.need(WSXDP_EVENT_RECONNECTING);
     session.need(WSXDP_EVENT_RECONNECTING);
     assert_int_equal(wsxdp_close(session.handle, 0, 1000, "", 0), 0);
@@ -305,10 +310,17 @@ TEST(a_reconnecting_connection_does_not_stall_the_others) {
     Server server(tell_back);
     SilentPort silent;
     RefusingPort refusing;
-    Session session(server.url(), {{"connect.timeout_ns", "50ms"}, {"reconnect.delay_min_ns", "5ms"}, {"reconnect.delay_max_ns", "10ms"}});
+    Session session(server.url(), {{"connect.timeout_ns", "50ms"},
+                                   {"reconnect.delay_min_ns", "5ms"},
+                                   {"reconnect.delay_max_ns", "10ms"}});
     uint32_t stream = session.need(WSXDP_EVENT_OPEN).conn, ids[2];
-    assert_int_equal(wsxdp_connect(session.handle, ("ws://127.0.0.1:" + std::to_string(silent.port)).c_str(), nullptr, &ids[0]), 0);
-    assert_int_equal(wsxdp_connect(session.handle, ("ws://127.0.0.1:" + std::to_string(refusing.port)).c_str(), nullptr, &ids[1]), 0);
+    assert_int_equal(wsxdp_connect(session.handle, ("ws://127.0.0.1:" + std::to_string(silent.port)).c_str(),
+                                   nullptr, &ids[0]),
+                     0);
+    assert_int_equal(wsxdp_connect(session.handle,
+                                   ("ws://127.0.0.1:" + std::to_string(refusing.port)).c_str(), nullptr,
+                                   &ids[1]),
+                     0);
     int64_t slowest = 0, until = now_ms() + 600;
     size_t rounds = 0;
     for (; now_ms() < until; rounds++) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Redirects: an error that names the target unless redirect.max allows them; then followed that often, never out
-// of TLS, and without the user's headers and credentials when they lead to another host.
+// Redirects: an error that names the target unless redirect.max allows them; then followed that often, never
+// out of TLS, and without the user's headers and credentials when they lead to another host.
 #include "session.h"
 
 using namespace scripted;
@@ -31,7 +31,8 @@ TEST(without_redirect_max_the_target_is_named) {
     assert_true(contains(text, "redirect.max"));
 }
 
-static void followed(const char *location, const char *from, const char *line, const char *status = "302 Found") {
+static void followed(const char *location, const char *from, const char *line,
+                     const char *status = "302 Found") {
     std::string heads;
     Server server(router(location, &heads, status));
     Session session(server.url(from), {{"redirect.max", "1"}});
@@ -97,8 +98,11 @@ TEST(headers_do_not_go_to_another_host) {
     Server target(router("", &second));
     Server server(router("ws://127.0.0.1:" + std::to_string(target.port) + "/to", &first));
     std::string url = "ws://user:word@127.0.0.1:" + std::to_string(server.port) + "/from";
-    Session session(url, {{"redirect.max", "1"}, {"header.X-Key", "secret"}, {"header.Authorization", "Bearer b"},
-                          {"header.Cookie", "c=d"}, {"origin", "https://o.test"}});
+    Session session(url, {{"redirect.max", "1"},
+                          {"header.X-Key", "secret"},
+                          {"header.Authorization", "Bearer b"},
+                          {"header.Cookie", "c=d"},
+                          {"origin", "https://o.test"}});
     session.need(WSXDP_EVENT_OPEN);
     assert_true(contains(first, "X-Key: secret"));
     for (const char *part : {"X-Key", "secret", "Authorization", "Basic", "Bearer", "Cookie"})
@@ -168,7 +172,8 @@ TEST(from_plain_to_tls_is_followed_and_verified) {
     Server server(router(secure.url("/to"), &heads));
     Session session(server.url("/from"), {{"redirect.max", "1"}, {"tls.ca_file", certs().path("ca.pem")}});
     assert_true(session.need(WSXDP_EVENT_OPEN).flags & WSXDP_FLAG_TLS);
-    expect_failure(server.url("/from"), {{"redirect.max", "1"}, {"tls.ca_file", certs().path("other_ca.pem")}},
+    expect_failure(server.url("/from"),
+                   {{"redirect.max", "1"}, {"tls.ca_file", certs().path("other_ca.pem")}},
                    WSXDP_E_TLS_UNTRUSTED, "");
 }
 

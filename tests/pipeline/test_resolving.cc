@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Names to addresses through the system's resolver, which is replaced here by one that answers as the test says,
-// or not at all: this program has a getaddrinfo of its own.
+// Names to addresses through the system's resolver, which is replaced here by one that answers as the test
+// says, or not at all: this program has a getaddrinfo of its own.
 #include "session.h"
 
 #include <arpa/inet.h>
@@ -143,7 +143,8 @@ TEST(each_failure_of_the_resolver_says_its_own) {
     resolver_says({}, EAI_AGAIN);
     std::string again = expect_failure("ws://nowhere.test/", {}, WSXDP_E_RESOLVE, "resolving nowhere.test: ");
     resolver_says({}, EAI_FAIL);
-    std::string failed = expect_failure("ws://nowhere.test/", {}, WSXDP_E_RESOLVE, "resolving nowhere.test: ");
+    std::string failed =
+        expect_failure("ws://nowhere.test/", {}, WSXDP_E_RESOLVE, "resolving nowhere.test: ");
     assert_string_not_equal(again.c_str(), failed.c_str());
 }
 
@@ -155,7 +156,8 @@ TEST(an_empty_answer_does_not_resolve) {
 TEST(a_silent_resolver_is_the_resolve_timeout) {
     resolver_is_silent(true);
     int64_t start = now_ms();
-    expect_failure("ws://slow.test/", {{"resolve.timeout_ns", "120ms"}}, WSXDP_E_RESOLVE_TIMEOUT, "slow.test");
+    expect_failure("ws://slow.test/", {{"resolve.timeout_ns", "120ms"}}, WSXDP_E_RESOLVE_TIMEOUT,
+                   "slow.test");
     assert_in_range(now_ms() - start, 110, 500);
     resolver_is_silent(false);
 }
@@ -164,7 +166,8 @@ TEST(a_silent_resolver_stops_no_other_connection) {
     resolver_is_silent(true);
     Server server([](Wire &wire) {
         wire.upgrade();
-        for (Frame f = wire.read_frame(); f.opcode > 0; f = wire.read_frame()) wire.write(frame(1, f.payload));
+        for (Frame f = wire.read_frame(); f.opcode > 0; f = wire.read_frame())
+            wire.write(frame(1, f.payload));
     });
     Session session("ws://slow.test/");
     uint32_t id = 0;

@@ -258,13 +258,6 @@ TEST(commit_is_refused_when_it_must) {
     assert_int_equal(wsxdp_send_commit(handle, 0, 1, 0), WSXDP_E_STATE);
     assert_string_equal(pair.frame(1).payload.c_str(), "in between");
 }
-TEST(commit_after_a_poll_is_refused) {
-    Pair pair;
-    void *room = nullptr;
-    assert_int_equal(wsxdp_send_begin(pair.client.handle, 0, WSXDP_TEXT, 10, &room), WSXDP_OK);
-    pair.client.poll(0);
-    assert_int_equal(wsxdp_send_commit(pair.client.handle, 0, 1, 0), WSXDP_E_STATE);
-}
 TEST(begin_is_refused_when_the_outbox_is_full) {
     Pair pair({{"socket.send_buffer_bytes", "4096"}}, "", 4096);
     while (send_to(&pair, WSXDP_BINARY, text_of(10000)) == WSXDP_OK) {}

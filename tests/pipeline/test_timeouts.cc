@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Every limit of time, each by itself: it strikes when it should, not before, with its own code and a sentence that
-// names its option; and what arrives puts off only what it should put off.
+// Every limit of time, each by itself: it strikes when it should, not before, with its own code and a
+// sentence that names its option; and what arrives puts off only what it should put off.
 #include "session.h"
 
 using namespace scripted;
@@ -12,7 +12,8 @@ static void open_and_mute(Wire &wire) {
     wire.wait_end();
 }
 
-static void fails_after(const std::string &url, OptionList options, int code, const std::string &part, int64_t ms) {
+static void fails_after(const std::string &url, OptionList options, int code, const std::string &part,
+                        int64_t ms) {
     int64_t start = now_ms();
     expect_failure(url, options, code, part);
     assert_in_range(now_ms() - start, ms - 10, ms + 400);
@@ -42,7 +43,8 @@ TEST(connect_timeout_covers_all_addresses) {
 TEST(connect_timeout_covers_tls) {
     Server server(mute);
     fails_after("wss://127.0.0.1:" + std::to_string(server.port),
-                {{"tls.insecure_skip_verify", "yes"}, {"connect.timeout_ns", "120ms"}}, WSXDP_E_TLS_TIMEOUT, "", 120);
+                {{"tls.insecure_skip_verify", "yes"}, {"connect.timeout_ns", "120ms"}}, WSXDP_E_TLS_TIMEOUT,
+                "", 120);
 }
 TEST(connect_timeout_covers_the_upgrade) {
     Server server(mute);
@@ -50,8 +52,10 @@ TEST(connect_timeout_covers_the_upgrade) {
 }
 TEST(connect_timeout_covers_the_proxy) {
     Server server(mute);
-    fails_after("ws://target.test/", {{"proxy", "http://127.0.0.1:" + std::to_string(server.port)}, {"connect.timeout_ns", "120ms"}},
-                WSXDP_E_UPGRADE_TIMEOUT, "proxy", 120);
+    fails_after(
+        "ws://target.test/",
+        {{"proxy", "http://127.0.0.1:" + std::to_string(server.port)}, {"connect.timeout_ns", "120ms"}},
+        WSXDP_E_UPGRADE_TIMEOUT, "proxy", 120);
 }
 TEST(connect_timeout_ends_with_open) {
     Server server([](Wire &wire) {
@@ -66,34 +70,40 @@ TEST(connect_timeout_ends_with_open) {
 }
 TEST(each_attempt_has_its_own_connect_timeout) {
     SilentPort port;
-    Session session("ws://127.0.0.1:" + std::to_string(port.port),
-                    {{"connect.timeout_ns", "80ms"}, {"reconnect.delay_min_ns", "1ms"}, {"reconnect.max_attempts", "2"}});
+    Session session(
+        "ws://127.0.0.1:" + std::to_string(port.port),
+        {{"connect.timeout_ns", "80ms"}, {"reconnect.delay_min_ns", "1ms"}, {"reconnect.max_attempts", "2"}});
     int64_t start = now_ms();
     assert_int_equal(session.need(WSXDP_EVENT_CLOSE).error, WSXDP_E_RETRIES);
     assert_in_range(now_ms() - start, 235, 600);
 }
 TEST(silence_is_death_after_the_idle_timeout) {
-    int64_t ms = ends(open_and_mute, {{"idle.timeout_ns", "120ms"}, {"ping.interval_ns", "0"}}, WSXDP_E_DEAD, "idle.timeout_ns");
+    int64_t ms = ends(open_and_mute, {{"idle.timeout_ns", "120ms"}, {"ping.interval_ns", "0"}}, WSXDP_E_DEAD,
+                      "idle.timeout_ns");
     assert_in_range(ms, 110, 500);
 }
 TEST(any_byte_puts_the_idle_timeout_off) {
-    int64_t ms = ends([](Wire &wire) {
-        wire.upgrade();
-        for (int i = 0; i < 5; i++) usleep(60000), wire.write(frame(9, ""));
-        wire.wait_end();
-    }, {{"idle.timeout_ns", "120ms"}, {"ping.interval_ns", "0"}}, WSXDP_E_DEAD, "idle.timeout_ns");
+    int64_t ms = ends(
+        [](Wire &wire) {
+            wire.upgrade();
+            for (int i = 0; i < 5; i++) usleep(60000), wire.write(frame(9, ""));
+            wire.wait_end();
+        },
+        {{"idle.timeout_ns", "120ms"}, {"ping.interval_ns", "0"}}, WSXDP_E_DEAD, "idle.timeout_ns");
     assert_in_range(ms, 400, 800);
 }
 TEST(an_unanswered_ping) {
-    int64_t ms = ends(open_and_mute, {{"ping.interval_ns", "50ms"}, {"ping.timeout_ns", "100ms"}}, WSXDP_E_PING_TIMEOUT,
-                      "ping.timeout_ns");
+    int64_t ms = ends(open_and_mute, {{"ping.interval_ns", "50ms"}, {"ping.timeout_ns", "100ms"}},
+                      WSXDP_E_PING_TIMEOUT, "ping.timeout_ns");
     assert_in_range(ms, 140, 500);
 }
 TEST(messages_do_not_answer_a_ping) {
-    ends([](Wire &wire) {
-        wire.upgrade();
-        for (int i = 0; i < 100; i++) usleep(10000), wire.write(frame(1, "busy"));
-    }, {{"ping.interval_ns", "30ms"}, {"ping.timeout_ns", "60ms"}}, WSXDP_E_PING_TIMEOUT, "");
+    ends(
+        [](Wire &wire) {
+            wire.upgrade();
+            for (int i = 0; i < 100; i++) usleep(10000), wire.write(frame(1, "busy"));
+        },
+        {{"ping.interval_ns", "30ms"}, {"ping.timeout_ns", "60ms"}}, WSXDP_E_PING_TIMEOUT, "");
 }
 TEST(answered_pings_keep_it_alive_and_measure) {
     Server server([](Wire &wire) {
@@ -101,7 +111,8 @@ TEST(answered_pings_keep_it_alive_and_measure) {
         for (Frame f = wire.read_frame(); f.opcode >= 0; f = wire.read_frame())
             if (f.opcode == 9) wire.write(frame(10, f.payload));
     });
-    Session session(server.url(), {{"ping.interval_ns", "20ms"}, {"ping.timeout_ns", "40ms"}, {"idle.timeout_ns", "60ms"}});
+    Session session(server.url(),
+                    {{"ping.interval_ns", "20ms"}, {"ping.timeout_ns", "40ms"}, {"idle.timeout_ns", "60ms"}});
     session.need(WSXDP_EVENT_OPEN);
     for (int i = 0; i < 10; i++) assert_in_range(session.need(WSXDP_EVENT_PONG, 500).value, 1, 40000000);
     assert_int_equal(session.count(WSXDP_EVENT_ERROR), 0);

@@ -17,12 +17,15 @@ struct Directory {
 
 static std::string resource_with(const std::string &socket_path, const std::string &url) {
     std::string line;
-    Server server([&](Wire &wire) {
-        wire.upgrade();
-        line = wire.head.substr(0, wire.head.find("\r\n")) + " " + wire.field("Host");
-        wire.write(frame(1, "first"));
-        for (Frame f = wire.read_frame(); f.opcode > 0; f = wire.read_frame()) wire.write(frame(1, f.payload));
-    }, socket_path);
+    Server server(
+        [&](Wire &wire) {
+            wire.upgrade();
+            line = wire.head.substr(0, wire.head.find("\r\n")) + " " + wire.field("Host");
+            wire.write(frame(1, "first"));
+            for (Frame f = wire.read_frame(); f.opcode > 0; f = wire.read_frame())
+                wire.write(frame(1, f.payload));
+        },
+        socket_path);
     Session session(url);
     if (session.status != 0) fail_msg("%s", session.text.c_str());
     session.need(WSXDP_EVENT_OPEN);
@@ -35,7 +38,8 @@ static std::string resource_with(const std::string &socket_path, const std::stri
 TEST(path_and_resource_arrive) {
     Directory dir;
     std::string path = dir.file("socket");
-    assert_string_equal(resource_with(path, "ws+unix://" + path + ":/chat?x=1").c_str(), "GET /chat?x=1 HTTP/1.1 localhost");
+    assert_string_equal(resource_with(path, "ws+unix://" + path + ":/chat?x=1").c_str(),
+                        "GET /chat?x=1 HTTP/1.1 localhost");
 }
 
 TEST(without_a_resource_it_is_the_root) {
@@ -47,8 +51,9 @@ TEST(without_a_resource_it_is_the_root) {
 TEST(the_path_may_be_percent_encoded) {
     Directory dir;
     std::string path = dir.file("a b:c%");
-    assert_string_equal(resource_with(path, "ws+unix://" + std::string(dir.path) + "/a%20b%3Ac%25:/r").c_str(),
-                        "GET /r HTTP/1.1 localhost");
+    assert_string_equal(
+        resource_with(path, "ws+unix://" + std::string(dir.path) + "/a%20b%3Ac%25:/r").c_str(),
+        "GET /r HTTP/1.1 localhost");
 }
 
 TEST(the_longest_path_works) {
@@ -127,8 +132,9 @@ TEST(a_full_queue_is_tried_again) {
     int filler = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     assert_int_equal(connect(filler, reinterpret_cast<sockaddr *>(&at), sizeof at), 0);
     expect_failure("ws+unix://" + path + ":/", {}, WSXDP_E_UNIX_SOCKET, "(11)");
-    Session session("ws+unix://" + path + ":/",
-                    {{"reconnect.delay_min_ns", "5ms"}, {"reconnect.delay_max_ns", "5ms"}, {"upgrade.timeout_ns", "100ms"}});
+    Session session("ws+unix://" + path + ":/", {{"reconnect.delay_min_ns", "5ms"},
+                                                 {"reconnect.delay_max_ns", "5ms"},
+                                                 {"upgrade.timeout_ns", "100ms"}});
     session.need(WSXDP_EVENT_RECONNECTING);
     session.need(WSXDP_EVENT_RECONNECTING);
     int one = accept(fd, nullptr, nullptr);
@@ -145,10 +151,12 @@ TEST(a_full_queue_is_tried_again) {
 TEST(a_proxy_is_not_asked) {
     Directory dir;
     std::string path = dir.file("socket");
-    Server server([](Wire &wire) {
-        wire.upgrade();
-        wire.wait_end();
-    }, path);
+    Server server(
+        [](Wire &wire) {
+            wire.upgrade();
+            wire.wait_end();
+        },
+        path);
     Session session("ws+unix://" + path + ":/", {{"proxy", "http://127.0.0.1:1"}});
     session.need(WSXDP_EVENT_OPEN);
 }
@@ -162,7 +170,8 @@ TEST(a_server_that_comes_back_is_found_again) {
         wire.wait_end();
     };
     Server *server = new Server(script, path);
-    Session session("ws+unix://" + path + ":/", {{"reconnect.delay_min_ns", "5ms"}, {"reconnect.delay_max_ns", "5ms"}});
+    Session session("ws+unix://" + path + ":/",
+                    {{"reconnect.delay_min_ns", "5ms"}, {"reconnect.delay_max_ns", "5ms"}});
     session.need(WSXDP_EVENT_MESSAGE);
     delete server;
     session.need(WSXDP_EVENT_RECONNECTING);
@@ -170,6 +179,27 @@ TEST(a_server_that_comes_back_is_found_again) {
     Server again(script, path);
     assert_true(session.need(WSXDP_EVENT_OPEN).flags & WSXDP_FLAG_RECONNECTED);
     session.need(WSXDP_EVENT_MESSAGE);
+}
+
+TEST(a_redirect_stays_on_the_socket) {
+    Directory dir;
+    std::string path = dir.file("socket"), second;
+    Server server(
+        [&](Wire &wire) {
+            wire.read_head();
+            if (wire.number == 0) {
+                wire.write("HTTP/1.1 302 Found\r\nLocation: /to\r\n\r\n");
+            } else {
+                second = wire.head;
+                wire.write(wire.answer());
+            }
+            wire.wait_end();
+        },
+        path);
+    Session session("ws+unix://" + path + ":/from", {{"redirect.max", "1"}, {"header.X-Key", "k"}});
+    session.need(WSXDP_EVENT_OPEN);
+    assert_int_equal(second.find("GET /to HTTP/1.1\r\n"), 0);
+    assert_true(contains(second, "X-Key: k"));
 }
 
 TESTS("unix_socket")

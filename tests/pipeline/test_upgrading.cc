@@ -38,12 +38,16 @@ TEST(a_tls_alert_in_answer_to_ws_suggests_wss) {
 }
 
 TEST(status_200) { answered("HTTP/1.1 200 OK\r\n\r\n", WSXDP_E_HTTP_STATUS, "200 OK"); }
-TEST(status_404_suggests_the_path) { answered("HTTP/1.1 404 Not Found\r\n\r\n", WSXDP_E_HTTP_STATUS, "check the URL's path"); }
+TEST(status_404_suggests_the_path) {
+    answered("HTTP/1.1 404 Not Found\r\n\r\n", WSXDP_E_HTTP_STATUS, "check the URL's path");
+}
 TEST(status_400) { answered("HTTP/1.1 400 Bad Request\r\n\r\n", WSXDP_E_HTTP_STATUS, "400 Bad Request"); }
 TEST(status_426_names_the_version) {
     answered("HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 14\r\n\r\n", WSXDP_E_HTTP_STATUS, "14");
 }
-TEST(status_429) { answered("HTTP/1.1 429 Slow\r\nRetry-After: 7\r\n\r\n", WSXDP_E_HTTP_STATUS, "Retry-After: \"7\""); }
+TEST(status_429) {
+    answered("HTTP/1.1 429 Slow\r\nRetry-After: 7\r\n\r\n", WSXDP_E_HTTP_STATUS, "Retry-After: \"7\"");
+}
 TEST(status_500) { answered("HTTP/1.1 500 Oops\r\n\r\n", WSXDP_E_HTTP_STATUS, "try again later"); }
 TEST(status_503) { answered("HTTP/1.1 503 Busy\r\n\r\n", WSXDP_E_HTTP_STATUS, "503 Busy"); }
 TEST(status_100) { answered("HTTP/1.1 100 Continue\r\n\r\n", WSXDP_E_HTTP_STATUS, "interim"); }
@@ -56,55 +60,67 @@ TEST(status_407_is_a_proxy) { answered("HTTP/1.1 407 Proxy\r\n\r\n", WSXDP_E_PRO
 TEST(http_1_0) { answered("HTTP/1.0 101 Switching\r\n\r\n", WSXDP_E_HTTP_HEAD, "HTTP/1.0"); }
 TEST(http_2) { answered("HTTP/2 101\r\n\r\n", WSXDP_E_NOT_HTTP, "HTTP/2"); }
 TEST(a_field_without_colon) { answered("HTTP/1.1 101 x\r\nUpgrade\r\n\r\n", WSXDP_E_HTTP_HEAD, "colon"); }
-TEST(space_before_the_colon) { answered("HTTP/1.1 101 x\r\nUpgrade : websocket\r\n\r\n", WSXDP_E_HTTP_HEAD, "Upgrade"); }
+TEST(space_before_the_colon) {
+    answered("HTTP/1.1 101 x\r\nUpgrade : websocket\r\n\r\n", WSXDP_E_HTTP_HEAD, "Upgrade");
+}
 TEST(a_control_character_in_a_field) {
     answered(std::string("HTTP/1.1 101 x\r\nUpgrade: web\0socket\r\n\r\n", 39), WSXDP_E_HTTP_HEAD, "control");
 }
 TEST(a_status_line_without_number) { answered("HTTP/1.1 abc\r\n\r\n", WSXDP_E_HTTP_HEAD, "status"); }
 
 TEST(upgrade_missing) {
-    answered([](Wire &w) { return head(w, "", good_connection); }, {}, WSXDP_E_UPGRADE_HEADER, "no Upgrade header");
+    answered([](Wire &w) { return head(w, "", good_connection); }, {}, WSXDP_E_UPGRADE_HEADER,
+             "no Upgrade header");
 }
 TEST(upgrade_wrong) {
-    answered([](Wire &w) { return head(w, "Upgrade: h2c\r\n", good_connection); }, {}, WSXDP_E_UPGRADE_HEADER, "h2c");
+    answered([](Wire &w) { return head(w, "Upgrade: h2c\r\n", good_connection); }, {}, WSXDP_E_UPGRADE_HEADER,
+             "h2c");
 }
 TEST(upgrade_twice) {
-    answered([](Wire &w) { return head(w, "Upgrade: websocket\r\nUpgrade: websocket\r\n", good_connection); }, {},
-             WSXDP_E_UPGRADE_HEADER, "websocket");
+    answered([](Wire &w) { return head(w, "Upgrade: websocket\r\nUpgrade: websocket\r\n", good_connection); },
+             {}, WSXDP_E_UPGRADE_HEADER, "websocket");
 }
 TEST(connection_missing) {
-    answered([](Wire &w) { return head(w, good_upgrade, ""); }, {}, WSXDP_E_CONNECTION_HEADER, "no Connection header");
+    answered([](Wire &w) { return head(w, good_upgrade, ""); }, {}, WSXDP_E_CONNECTION_HEADER,
+             "no Connection header");
 }
 TEST(connection_wrong) {
-    answered([](Wire &w) { return head(w, good_upgrade, "Connection: close\r\n"); }, {}, WSXDP_E_CONNECTION_HEADER,
-             "close");
+    answered([](Wire &w) { return head(w, good_upgrade, "Connection: close\r\n"); }, {},
+             WSXDP_E_CONNECTION_HEADER, "close");
 }
 TEST(accept_missing) {
-    answered([](Wire &) { return std::string("HTTP/1.1 101 x\r\n") + good_upgrade + good_connection + "\r\n"; }, {},
-             WSXDP_E_ACCEPT, "no Sec-WebSocket-Accept");
+    answered(
+        [](Wire &) { return std::string("HTTP/1.1 101 x\r\n") + good_upgrade + good_connection + "\r\n"; },
+        {}, WSXDP_E_ACCEPT, "no Sec-WebSocket-Accept");
 }
 TEST(accept_of_another_key) {
-    answered([](Wire &) {
-        return std::string("HTTP/1.1 101 x\r\n") + good_upgrade + good_connection +
-               "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-    }, {}, WSXDP_E_ACCEPT, "does not answer our key");
+    answered(
+        [](Wire &) {
+            return std::string("HTTP/1.1 101 x\r\n") + good_upgrade + good_connection +
+                   "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+        },
+        {}, WSXDP_E_ACCEPT, "does not answer our key");
 }
 TEST(accept_twice) {
-    answered([](Wire &w) {
-        return head(w, good_upgrade, good_connection,
-                    "Sec-WebSocket-Accept: " + accept_of(w.field("Sec-WebSocket-Key")) + "\r\n");
-    }, {}, WSXDP_E_ACCEPT, "more than once");
+    answered(
+        [](Wire &w) {
+            return head(w, good_upgrade, good_connection,
+                        "Sec-WebSocket-Accept: " + accept_of(w.field("Sec-WebSocket-Key")) + "\r\n");
+        },
+        {}, WSXDP_E_ACCEPT, "more than once");
 }
 TEST(subprotocol_not_asked_for) {
-    answered([](Wire &w) { return w.answer("Sec-WebSocket-Protocol: chat\r\n"); }, {}, WSXDP_E_SUBPROTOCOL, "chat");
+    answered([](Wire &w) { return w.answer("Sec-WebSocket-Protocol: chat\r\n"); }, {}, WSXDP_E_SUBPROTOCOL,
+             "chat");
 }
 TEST(subprotocol_other_than_offered) {
-    answered([](Wire &w) { return w.answer("Sec-WebSocket-Protocol: Chat\r\n"); }, {{"subprotocol", "chat, talk"}},
-             WSXDP_E_SUBPROTOCOL, "Chat");
+    answered([](Wire &w) { return w.answer("Sec-WebSocket-Protocol: Chat\r\n"); },
+             {{"subprotocol", "chat, talk"}}, WSXDP_E_SUBPROTOCOL, "Chat");
 }
 TEST(subprotocol_twice) {
-    answered([](Wire &w) { return w.answer("Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Protocol: talk\r\n"); },
-             {{"subprotocol", "chat, talk"}}, WSXDP_E_SUBPROTOCOL, "more than one");
+    answered(
+        [](Wire &w) { return w.answer("Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Protocol: talk\r\n"); },
+        {{"subprotocol", "chat, talk"}}, WSXDP_E_SUBPROTOCOL, "more than one");
 }
 TEST(extension_not_asked_for) {
     answered([](Wire &w) { return w.answer("Sec-WebSocket-Extensions: permessage-deflate\r\n"); }, {},
@@ -115,9 +131,11 @@ TEST(extension_unknown) {
              WSXDP_E_EXTENSION, "x-other");
 }
 TEST(extension_with_a_bad_parameter) {
-    answered([](Wire &w) {
-        return w.answer("Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=99\r\n");
-    }, {{"deflate", "yes"}}, WSXDP_E_EXTENSION, "server_max_window_bits");
+    answered(
+        [](Wire &w) {
+            return w.answer("Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=99\r\n");
+        },
+        {{"deflate", "yes"}}, WSXDP_E_EXTENSION, "server_max_window_bits");
 }
 TEST(a_head_above_the_limit) {
     answered([](Wire &w) { return w.answer("X-Long: " + std::string(2000, 'a') + "\r\n"); },
@@ -133,11 +151,13 @@ TEST(a_head_that_never_ends) {
     expect_failure(server.url(), {}, WSXDP_E_HTTP_HEAD_SIZE, "upgrade.max_head_bytes");
 }
 TEST(too_many_fields) {
-    answered([](Wire &w) {
-        std::string fields;
-        for (int i = 0; i < 200; i++) fields += "X: y\r\n";
-        return w.answer(fields);
-    }, {}, WSXDP_E_HTTP_HEAD_SIZE, "fields");
+    answered(
+        [](Wire &w) {
+            std::string fields;
+            for (int i = 0; i < 200; i++) fields += "X: y\r\n";
+            return w.answer(fields);
+        },
+        {}, WSXDP_E_HTTP_HEAD_SIZE, "fields");
 }
 
 // ---- ends and silences ----
@@ -174,7 +194,8 @@ TEST(an_answer_before_the_end_counts_although_the_server_is_gone) {
 TEST(no_answer_is_the_upgrade_timeout) {
     Server server([](Wire &wire) { wire.wait_end(); });
     int64_t start = now_ms();
-    expect_failure(server.url(), {{"upgrade.timeout_ns", "120ms"}}, WSXDP_E_UPGRADE_TIMEOUT, "is this a WebSocket server");
+    expect_failure(server.url(), {{"upgrade.timeout_ns", "120ms"}}, WSXDP_E_UPGRADE_TIMEOUT,
+                   "is this a WebSocket server");
     assert_in_range(now_ms() - start, 110, 600);
 }
 TEST(a_trickle_does_not_put_the_upgrade_timeout_off) {
@@ -311,8 +332,8 @@ TEST(a_close_in_the_same_segment_as_the_head) {
 static std::string request_of(const std::string &rest, const OptionList &options) {
     std::string request;
     Server server([&](Wire &wire) {
-        wire.upgrade();
-        request = wire.head;
+        request = wire.read_head();
+        wire.write(wire.answer());
         wire.wait_end();
     });
     std::string url = "ws://" + rest;
@@ -339,9 +360,13 @@ TEST(each_request_has_a_new_key) {
     assert_string_not_equal(first.substr(at, 44).c_str(), second.substr(at, 44).c_str());
 }
 TEST(headers_origin_and_agent_reach_the_server) {
-    std::string request = request_of("127.0.0.1/", {{"header.X-One", "1"}, {"header.X-Two", "a, b"}, {"header.X-One", "3"},
-                                                    {"origin", "https://example.org"}, {"user_agent", ""}});
-    for (const char *line : {"X-One: 1\r\n", "X-Two: a, b\r\n", "X-One: 3\r\n", "Origin: https://example.org\r\n"})
+    std::string request = request_of("127.0.0.1/", {{"header.X-One", "1"},
+                                                    {"header.X-Two", "a, b"},
+                                                    {"header.X-One", "3"},
+                                                    {"origin", "https://example.org"},
+                                                    {"user_agent", ""}});
+    for (const char *line :
+         {"X-One: 1\r\n", "X-Two: a, b\r\n", "X-One: 3\r\n", "Origin: https://example.org\r\n"})
         assert_true(contains(request, line));
     assert_false(contains(request, "User-Agent"));
 }

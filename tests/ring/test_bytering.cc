@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The byte ring: contiguous at the seam, rewound when empty with the consumer following, corrupt words found out,
-// and two threads with blocks of random sizes that carry their own check.
+// The byte ring: contiguous at the seam, rewound when empty with the consumer following, corrupt words found
+// out, and two threads with blocks of random sizes that carry their own check.
 #include "../../lib/ring/bytering.h"
 #include "../base/check.h"
 #include <random>
@@ -100,8 +100,9 @@ void test_rewind(void **) {
     for (int lap = 1; lap < 50; lap++) {
         ring.producer.room();
         ring.producer.rewind_if_empty();
-        assert_ptr_equal(ring.producer.at_tail(), ring.memory); // a consumer that keeps up: always the first page
-        assert_int_equal(ring.producer.room(), 4096);           // the consumer's old word does not count
+        assert_ptr_equal(ring.producer.at_tail(),
+                         ring.memory);                // a consumer that keeps up: always the first page
+        assert_int_equal(ring.producer.room(), 4096); // the consumer's old word does not count
         std::string text = "message " + std::to_string(lap);
         assert_true(ring.put(text));
         ring.producer.rewind_if_empty(); // not empty: stays
@@ -205,9 +206,12 @@ void test_two_threads(void **) {
 
 int main() {
     const CMUnitTest tests[] = {
-        cmocka_unit_test(test_mirror),      cmocka_unit_test(test_mirror_fails),
-        cmocka_unit_test(test_contiguous_at_the_seam), cmocka_unit_test(test_room),
-        cmocka_unit_test(test_rewind),      cmocka_unit_test(test_corrupt_words),
+        cmocka_unit_test(test_mirror),
+        cmocka_unit_test(test_mirror_fails),
+        cmocka_unit_test(test_contiguous_at_the_seam),
+        cmocka_unit_test(test_room),
+        cmocka_unit_test(test_rewind),
+        cmocka_unit_test(test_corrupt_words),
         cmocka_unit_test(test_two_threads),
     };
     return cmocka_run_group_tests_name("ring: byte ring", tests, nullptr, nullptr);

@@ -136,7 +136,8 @@ void test_impossible_tails(void **) {
         uint64_t seen = ring.consumer.look();
         assert_int_equal(ring.consumer.corrupt, !possible);
         assert_int_equal(seen, possible ? tail - base - 2 : 0);
-        assert_true(ring.consumer.head >= base && ring.consumer.tail_seen - ring.consumer.released_head <= capacity);
+        assert_true(ring.consumer.head >= base &&
+                    ring.consumer.tail_seen - ring.consumer.released_head <= capacity);
     }
     for (uint64_t tail : {uint64_t{0}, uint64_t{1} << 63, UINT64_MAX}) {
         Ring ring(capacity, base);

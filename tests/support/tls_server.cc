@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// See tls_server.h. TLS runs over memory, so that the script decides which bytes leave together. Ends the program
-// with a sentence when a socket cannot be made: no test says anything then.
+// See tls_server.h. TLS runs over memory, so that the script decides which bytes leave together. Ends the
+// program with a sentence when a socket cannot be made: no test says anything then.
 #include "tls_server.h"
 #include "certs.h"
 
@@ -50,8 +50,8 @@ int on_sni(SSL *ssl, int *, void *self) {
     return SSL_TLSEXT_ERR_OK;
 }
 
-int on_alpn(SSL *, const unsigned char **out, unsigned char *size, const unsigned char *offered, unsigned length,
-            void *self) {
+int on_alpn(SSL *, const unsigned char **out, unsigned char *size, const unsigned char *offered,
+            unsigned length, void *self) {
     const std::string &wanted = static_cast<TlsSide *>(self)->alpn;
     for (unsigned at = 0; at < length; at += offered[at] + 1u) {
         if (std::string(reinterpret_cast<const char *>(offered + at + 1), offered[at]) != wanted) continue;
@@ -64,7 +64,8 @@ int on_alpn(SSL *, const unsigned char **out, unsigned char *size, const unsigne
 
 } // namespace
 
-TlsSide::TlsSide(const CertDir &certs, const char *certificate, int version_min, int version_max, int verify) {
+TlsSide::TlsSide(const CertDir &certs, const char *certificate, int version_min, int version_max,
+                 int verify) {
     context = SSL_CTX_new(TLS_server_method());
     std::string name = certificate;
     SSL_CTX_set_security_level(context, 0);
@@ -72,7 +73,8 @@ TlsSide::TlsSide(const CertDir &certs, const char *certificate, int version_min,
     SSL_CTX_set_max_proto_version(context, version_max);
     SSL_CTX_set_cipher_list(context, "ALL:@SECLEVEL=0");
     if (SSL_CTX_use_certificate_chain_file(context, certs.path((name + ".pem").c_str()).c_str()) != 1 ||
-        SSL_CTX_use_PrivateKey_file(context, certs.path((name + ".key").c_str()).c_str(), SSL_FILETYPE_PEM) != 1)
+        SSL_CTX_use_PrivateKey_file(context, certs.path((name + ".key").c_str()).c_str(), SSL_FILETYPE_PEM) !=
+            1)
         give_up(certificate);
     SSL_CTX_load_verify_locations(context, certs.path("ca.pem").c_str(), nullptr);
     SSL_CTX_set_verify(context, verify, nullptr);
@@ -118,7 +120,8 @@ void Wire::send_all(const std::string &bytes) {
     for (size_t at = 0; at < bytes.size();) {
         size_t size = bytes.size() - at < step ? bytes.size() - at : step;
         ssize_t sent = ::send(fd, bytes.data() + at, size, MSG_NOSIGNAL);
-        if (sent <= 0) return; // the client has gone; the script will notice when it reads
+        broken = sent <= 0;
+        if (broken) return; // the client has gone; a script that only writes looks at `broken`
         at += static_cast<size_t>(sent);
     }
 }
@@ -220,7 +223,8 @@ void Wire::write(const std::string &bytes) {
 
 std::string Wire::answer(const std::string &extra) const {
     return "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-           "Sec-WebSocket-Accept: " + accept_of(field("Sec-WebSocket-Key")) + "\r\n" + extra + "\r\n";
+           "Sec-WebSocket-Accept: " +
+           accept_of(field("Sec-WebSocket-Key")) + "\r\n" + extra + "\r\n";
 }
 
 Frame Wire::read_frame() {

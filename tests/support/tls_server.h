@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A server that plays a script: each connection it accepts runs the given function in a thread of its own, over
-// plain TCP, TLS or a Unix socket. Reads give up after some seconds, so that a broken client fails a test and does
-// not hang it. The end of the object ends every connection and joins every thread.
+// A server that plays a script: each connection it accepts runs the given function in a thread of its own,
+// over plain TCP, TLS or a Unix socket. Reads give up after some seconds, so that a broken client fails a
+// test and does not hang it. The end of the object ends every connection and joins every thread.
 #pragma once
 #include <atomic>
 #include <functional>
@@ -20,7 +20,7 @@ namespace scripted {
 // What a server says in TLS; outlives the servers that use it, so that tickets mean something.
 struct TlsSide {
     SSL_CTX *context;
-    std::string sni; // of the last handshake
+    std::string sni;  // of the last handshake
     std::string alpn; // chosen when not empty
     int tickets_given = 0;
     TlsSide(const CertDir &certs, const char *certificate, int version_min = TLS1_2_VERSION,
@@ -46,17 +46,18 @@ std::string accept_of(const std::string &key);
 struct Wire {
     int fd = -1;
     SSL *ssl = nullptr;
-    int number = 0; // counts the server's connections from 0
+    int number = 0;       // counts the server's connections from 0
     std::string buffered; // read and not used
-    std::string head; // of the last read_head
-    bool hold = false; // keep what is written until flush, so that it leaves in one segment
-    bool drip = false; // one byte per segment
+    std::string head;     // of the last read_head
+    bool hold = false;    // keep what is written until flush, so that it leaves in one segment
+    bool drip = false;    // one byte per segment
+    bool broken = false;  // the client takes no more
     std::string held;
 
     bool start_tls(TlsSide *side);
     bool fill(); // reads more into buffered; false at the end
     std::string read_exactly(size_t size);
-    const std::string &read_head(); // up to and with the empty line
+    const std::string &read_head();            // up to and with the empty line
     std::string field(const char *name) const; // of head; "" if none
     void write(const std::string &bytes);
     void flush();
@@ -65,12 +66,12 @@ struct Wire {
     Frame read_frame(); // opcode -1 at the end
     void key_update();
     void close_notify();
-    void end(); // FIN
-    void reset(); // RST
+    void end();      // FIN
+    void reset();    // RST
     bool wait_end(); // until the client ends the connection
     ~Wire();
 
-  private:
+private:
     void send_all(const std::string &bytes);
     void push();
 };
@@ -91,7 +92,7 @@ struct Server {
     Server &operator=(const Server &) = delete;
     std::string url(const char *rest = "/", const char *host = "127.0.0.1") const;
 
-  private:
+private:
     int listener = -1;
     TlsSide *side = nullptr;
     Script script;
@@ -123,7 +124,7 @@ struct SilentPort {
     explicit SilentPort(const char *address = "127.0.0.1", int wanted = 0);
     ~SilentPort();
 
-  private:
+private:
     std::vector<int> fds;
 };
 

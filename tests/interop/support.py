@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: MIT
+"""What the tests in this folder share: the client program, built as a user would build it, and other people's
+servers, each a process that ends with its standard input."""
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+SERVERS = os.path.join(HERE, "servers")
+BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build"))
+PYTHON = os.environ.get("PYTHON", "/usr/bin/python3")
+CC, CXX = (shlex.split(os.environ.get(name, default)) for name, default in (("CC", "gcc"), ("CXX", "g++")))
+LIMIT_S = 60
+# Room for the largest messages here.
+BIG = ("inbox.bytes=64MiB", "outbox.bytes=64MiB")
+
+sys.path.insert(0, os.path.join(ROOT, "tools/simulator"))
+import certificates  # noqa: E402
+
+
+def main():
+    """Runs the test cases of the calling file; the last line is what tests/run.py counts."""
+    with Workshop.make():
+        result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(
+            unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"]))
+    failed, skipped = len(result.failures) + len(result.errors), len(result.skipped)
+    for case, reason in result.skipped:
+        print(f"SKIP {case}: {reason}")
+    print(f"{result.testsRun - failed - skipped} passed, {failed} failed, {skipped} skipped")
+    sys.exit(1 if failed else 0)
+
+
+class Workshop:
+    """A temporary directory with the programs and certificates that the tests use; made once."""
+    directory = client = ca = certificate = key = None
+
+    @classmethod
+    @contextlib.contextmanager
+    def make(cls):
+        with tempfile.TemporaryDirectory() as cls.directory:
+            cls.client = os.path.join(cls.directory, "client")
+            subprocess.run([*CXX, "-std=c++17", "-O1", "-I", os.path.join(ROOT, "include"), "-o", cls.client,
+                            os.path.join(HERE, "client.cc"), os.path.join(BUILD, "libwsxdp.a"), "-lssl", "-lcrypto",
+                            "-lz", "-pthread"], check=True)
+            cls.ca, cls.certificate, cls.key = certificates.make(cls.directory, ("localhost", "127.0.0.1"))
+            yield
+
+
+def client(url, *words):
+    """Runs the client program; returns its output, or raises what it says."""
+    run = subprocess.run([Workshop.client, url, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                         errors="replace", timeout=LIMIT_S)
+    if run.returncode != 0:
+        raise AssertionError(f"{url} {' '.join(words)[:300]}:\n{run.stdout}{run.stderr}")
+    return run.stdout
+
+
+@contextlib.contextmanager
+def server(*command):
+    """Runs a server that prints its port and ends with its standard input; gives the port."""
+    environment = {**os.environ, "NODE_PATH": "/usr/share/nodejs"}
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        line = process.stdout.readline()
+        if not line:
+            raise AssertionError(f"{command} did not start")
+        yield int(line)
+    finally:
+        process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def wait_for_port(port, process):
+    until = time.monotonic() + 10
+    while True:
+        with contextlib.suppress(ConnectionRefusedError):
+            return socket.create_connection(("127.0.0.1", port), 5).close()
+        if process.poll() is not None or time.monotonic() > until:
+            raise AssertionError(f"{process.args} does not listen")
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def listening(port, *command):
+    """Runs a server that cannot say when it is ready; ends it by its process number."""
+    with open(os.path.join(Workshop.directory, "log"), "w") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            wait_for_port(port, process)
+            yield port
+        finally:
+            process.terminate()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+NGINX = """
+daemon off; master_process off; worker_processes 1; pid {directory}/nginx.pid; error_log {directory}/error.log;
+events {{ worker_connections 64; }}
+http {{
+    access_log off;
+    client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
+    server {{
+        listen 127.0.0.1:{port} ssl;
+        ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_protocols {protocols};
+        location / {{
+            proxy_pass http://127.0.0.1:{behind}; proxy_http_version 1.1; proxy_read_timeout 60s;
+            proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";
+        }}
+    }}
+}}
+"""
+
+
+@contextlib.contextmanager
+def nginx(behind, protocols="TLSv1.3"):
+    """nginx that ends TLS in front of a server at port `behind`."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(dir=Workshop.directory) as directory:
+        path = os.path.join(directory, "nginx.conf")
+        with open(path, "w") as file:
+            file.write(NGINX.format(directory=directory, port=port, behind=behind, protocols=protocols,
+                                    certificate=Workshop.certificate, key=Workshop.key))
+        program = shutil.which("nginx") or "/usr/sbin/nginx"
+        with listening(port, program, "-p", directory, "-c", path, "-e", os.path.join(directory, "error.log")):
+            yield port
+
+
+@contextlib.contextmanager
+def websockets(tls=False, deflate=None):
+    arguments = ["--tls", Workshop.certificate, Workshop.key] if tls else []
+    arguments += [] if deflate is None else ["--deflate", json.dumps(deflate)]
+    with server(PYTHON, os.path.join(SERVERS, "websockets_server.py"), *arguments) as port:
+        yield port
+
+
+@contextlib.contextmanager
+def node(tls=False, deflate=None):
+    arguments = ["--tls", Workshop.certificate, Workshop.key] if tls else []
+    arguments += [] if deflate is None else ["--deflate", json.dumps(deflate)]
+    with server("node", os.path.join(SERVERS, "ws_server.js"), *arguments) as port:
+        yield port
+
+
+@contextlib.contextmanager
+def libwebsockets(tls=False):
+    program = os.path.join(Workshop.directory, "lws_server")
+    if not os.path.exists(program):
+        subprocess.run([*CC, "-O1", os.path.join(SERVERS, "lws_server.c"), "-o", program, "-lwebsockets"], check=True)
+    with server(program, *([Workshop.certificate, Workshop.key] if tls else [])) as port:
+        yield port
+
+
+@contextlib.contextmanager
+def beast(tls=False, deflate=False, fragment=0):
+    arguments = ["--tls", Workshop.certificate, Workshop.key] if tls else []
+    arguments += ["--deflate"] if deflate else []
+    arguments += ["--fragment", str(fragment)] if fragment else []
+    with server(os.path.join(BUILD, "bench/beast_server"), *arguments) as port:
+        yield port
+
+
+def url(port, tls=False, path="/echo"):
+    return f"{'wss' if tls else 'ws'}://127.0.0.1:{port}{path}"
+
+
+def trust():
+    return ("tls.ca_file=" + Workshop.ca,)
