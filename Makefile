@@ -122,7 +122,7 @@ benches := $(call program,$(bench_sources))
 replays := $(patsubst fuzz/fuzz_%.cc,$(OUT)/fuzz/replay_%,$(fuzz_sources))
 fuzzers := $(patsubst fuzz/%.cc,$(OUT)/fuzz/%,$(fuzz_sources))
 # Programs worth a race detector: those with a second thread in them.
-threaded := $(filter $(OUT)/tests/ring/% $(OUT)/tests/pipeline/% $(OUT)/tests/capi/%,$(tests))
+threaded := $(filter $(OUT)/tests/ring/% $(OUT)/tests/link/test_poller $(OUT)/tests/host/% $(OUT)/tests/pipeline/% $(OUT)/tests/capi/%,$(tests))
 
 # ---- targets ----------------------------------------------------------------------------------
 .PHONY: all demo test unit bench fuzz install uninstall examples format tidy compdb dist clean help deps \

@@ -24,8 +24,10 @@ static void system_fill(RandomSource *self, uint8_t *out, size_t bytes) {
     SystemRandom *random = static_cast<SystemRandom *>(self);
     while (bytes != 0) {
         if (random->used == SystemRandom::block_bytes) {
-            // Open proved that getrandom works; the only failure left is EINTR, which refill repeats.
-            refill(random->block, SystemRandom::block_bytes);
+            if (!refill(random->block, SystemRandom::block_bytes)) {
+                random->failed = true;
+                memset(random->block, 0, SystemRandom::block_bytes);
+            }
             random->used = 0;
         }
         size_t count = SystemRandom::block_bytes - random->used;

@@ -69,7 +69,8 @@ static int send_subscriptions(Transport *t, Connection *c) {
             uint32_t mask = c->settings->mask_zero ? 0 : random_u32(t->random);
             size_t head = frame_head_build(frame, 0x80 | opcode_text, text.size, true, mask);
             mask_apply(frame + head, reinterpret_cast<const uint8_t *>(text.data), text.size, mask, 0);
-            status = transmit_bytes(t, c, ByteView(frame, head + text.size));
+            status =
+                t->random->failed ? WSXDP_E_SYSTEM : transmit_bytes(t, c, ByteView(frame, head + text.size));
             if (status >= 0) c->counters.frames_sent++;
         }
         deallocate(frame);

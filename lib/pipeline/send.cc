@@ -85,9 +85,13 @@ static uint64_t put_frame(App *app, AppConnection *c, uint8_t *out, uint8_t firs
     return head + payload.size;
 }
 
-static void publish(AppConnection *c, uint64_t bytes) {
+// Nothing leaves under a mask that was not random (RFC 6455 section 10.3).
+static int publish(App *app, AppConnection *c, uint64_t bytes) {
+    if (app->random->failed)
+        return refuse(app, WSXDP_E_SYSTEM, "the kernel gives no random bytes for masks any more");
     c->outbox.publish(bytes);
     if (c->outbox.used() > c->counters.outbox_max) c->counters.outbox_max = c->outbox.used();
+    return WSXDP_OK;
 }
 
 // A message in frames of at most fragment_bytes, final only on the last; RSV1 only on the first.
@@ -108,8 +112,7 @@ static int put_message(App *app, AppConnection *c, uint8_t opcode, bool compress
                                              (last && final ? 0x80 : 0) | (i == 0 && compressed ? 0x40 : 0));
         size += put_frame(app, c, out + size, first, payload.from(i * part).first(part));
     }
-    publish(c, size);
-    return WSXDP_OK;
+    return publish(app, c, size);
 }
 
 // Compresses into the outbox behind room for the head, then puts the head in front and masks in place.
@@ -129,8 +132,7 @@ static int put_compressed(App *app, AppConnection *c, uint8_t opcode, bool final
     memmove(out + head, body, static_cast<size_t>(size));
     mask_apply(out + head, out + head, static_cast<size_t>(size), mask, 0);
     c->counters.frames_sent++;
-    publish(c, head + static_cast<uint64_t>(size));
-    return WSXDP_OK;
+    return publish(app, c, head + static_cast<uint64_t>(size));
 }
 
 static bool wants_compression(const AppConnection *c, uint32_t opcode, size_t size, uint32_t flags) {
@@ -199,7 +201,8 @@ int app_send_commit(App *app, AppConnection *c, size_t size, uint32_t flags) {
     memmove(out + head, data.data, size);
     mask_apply(out + head, out + head, size, mask, 0);
     memcpy(out, head_bytes, head);
-    publish(c, head + size);
+    status = publish(app, c, head + size);
+    if (status < 0) return status;
     c->counters.frames_sent++;
     if (opcode != opcode_continuation) {
         c->message_is_text = opcode == opcode_text;

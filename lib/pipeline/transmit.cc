@@ -71,6 +71,10 @@ int transmit_frame(Transport *t, Connection *c, uint8_t first, ByteView payload)
     uint32_t mask = c->settings->mask_zero ? 0 : random_u32(t->random);
     size_t head = frame_head_build(frame, first, payload.size, true, mask);
     mask_apply(frame + head, payload.data, payload.size, mask, 0);
+    if (t->random->failed) {
+        c->error.begin(WSXDP_E_SYSTEM).add("the kernel gives no random bytes for masks any more");
+        return WSXDP_E_SYSTEM;
+    }
     int status = transmit_bytes(t, c, ByteView(frame, head + payload.size));
     if (status >= 0) c->counters.frames_sent++;
     return status;

@@ -56,12 +56,20 @@ static bool serve(Transport *t, const PollerEvent &event) {
     return true;
 }
 
+static bool take(Transport *t, Connection *c) {
+    if (!receive_from(t, c)) return false;
+    // A peer without a descriptor has room for what it refused once something was taken from it; nothing else
+    // will tell.
+    if (c->counted_silent && takes_reads(c)) transport_flush(t, c);
+    return true;
+}
+
 // Room may have come back; sockets out of the poller would never tell.
 static bool retry_stalled(Transport *t) {
     bool moved = false;
     for (size_t i = 0; i < t->live_count && t->stalled_count != 0; i++) {
         Connection *c = &t->connections[t->live[i]];
-        if (c->stalled && takes_reads(c)) moved |= receive_from(t, c);
+        if (c->stalled && takes_reads(c)) moved |= take(t, c);
     }
     return moved;
 }
@@ -110,11 +118,7 @@ bool transport_step(Transport *t, Tick now, const PollerEvent *events, int event
     for (int i = 0; i < event_count; i++) moved |= serve(t, events[i]);
     for (size_t i = 0; i < t->live_count && t->silent_count != 0; i++) {
         Connection *c = &t->connections[t->live[i]];
-        if (c->counted_silent && !c->stalled && c->channel.backend->readable(&c->channel)) {
-            moved |= receive_from(t, c);
-            // Taking made room: what the peer had refused can go on.
-            if (takes_reads(c)) transport_flush(t, c);
-        }
+        if (c->counted_silent && !c->stalled && c->channel.backend->readable(&c->channel)) moved |= take(t, c);
     }
     moved |= step_common(t);
     return moved;
@@ -127,7 +131,7 @@ static bool read_each(Transport *t) {
         Connection *c = &t->connections[t->live[i]];
         if (!takes_reads(c)) continue;
         if (c->want_write) transport_flush(t, c);
-        if (!c->stalled && takes_reads(c)) moved |= receive_from(t, c);
+        if (!c->stalled && takes_reads(c)) moved |= take(t, c);
     }
     return moved;
 }

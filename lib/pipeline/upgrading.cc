@@ -68,6 +68,11 @@ static int build_request(Transport *t, Connection *c, ByteSpan room, HeaderField
     c->request = UpgradeRequest();
     c->request.url = &c->url;
     t->random->fill(t->random, c->request.key, sizeof c->request.key);
+    if (t->random->failed) {
+        c->error.begin(WSXDP_E_SYSTEM)
+            .add("the kernel gives no random bytes for the upgrade request any more");
+        return WSXDP_E_SYSTEM;
+    }
     c->request.subprotocols = o.text(Option::subprotocol);
     c->request.extensions = reinterpret_cast<const char *>(offer_bytes);
     c->request.origin = o.text(Option::origin);

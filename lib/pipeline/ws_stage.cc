@@ -73,7 +73,7 @@ static bool tell_control(WsStage *s, WsConnection *c, uint32_t index, uint8_t ki
     slot->epoch = c->epoch;
     slot->error = error;
     slot->value = value;
-    memcpy(slot->payload, payload.data, payload.size);
+    if (payload.size != 0) memcpy(slot->payload, payload.data, payload.size);
     s->control.publish();
     return true;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Random bytes: what was handed out is wiped, interrupted and short getrandom calls lose nothing, a kernel
-// without it is found out at open, and the distribution is sane. link: -Wl,--wrap=getrandom
+// without it is found out at open, and the distribution is sane.
+
+// link: -Wl,--wrap=getrandom
 #include "../../lib/base/random.h"
 #include "check.h"
 #include <errno.h>

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Names to addresses: literals and overrides at once, "localhost" by the thread, a name that cannot exist, a
 // lookup that is given up, and the order in which families are tried. getaddrinfo is wrapped to look at the
-// thread it runs in and to hold it up; it is the system's that answers. link: -Wl,--wrap=getaddrinfo
+// thread it runs in and to hold it up; it is the system's that answers.
+
+// link: -Wl,--wrap=getaddrinfo
 #include "../../lib/base/alloc.h"
 #include "../../lib/host/resolver.h"
 #include "../base/check.h"

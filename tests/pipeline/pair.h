@@ -5,6 +5,12 @@
 #include "../support/server.h"
 #include "session.h"
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool sanitized = true;
+#else
+constexpr bool sanitized = false;
+#endif
+
 struct Pair {
     TestServer server;
     Session client;

@@ -62,7 +62,7 @@ TEST(a_slow_caller_gets_everything_in_order_and_memory_stays_flat) {
     assert_true(stats.stalls > 0);
     assert_true(stats.inbox_bytes_max <= 256 * 1024);
     assert_int_equal(stats.messages_lost, 0);
-    assert_true(resident_kib() < memory + 2048);
+    if (!sanitized) assert_true(resident_kib() < memory + 2048); // a sanitizer keeps what was freed
 }
 
 TEST(the_event_ring_may_fill_too) {

@@ -175,7 +175,7 @@ TEST(open_refuses_bad_arguments) {
         assert_int_equal(error.code, WSXDP_E_URL);
         assert_true(strlen(error.text) > 5);
     }
-    Config uring({{"transport", "uring"}});
+    Config uring(OptionList{{"transport", "uring"}});
     error.struct_size = sizeof error;
     assert_int_equal(wsxdp_open("echo:", uring.config, &handle, &error), WSXDP_E_UNSUPPORTED);
     assert_null(handle);

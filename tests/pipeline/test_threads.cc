@@ -114,7 +114,7 @@ TEST(the_callers_signal_mask_and_handlers_stay) {
     }
     pthread_sigmask(SIG_SETMASK, nullptr, &after);
     sigaction(SIGPIPE, nullptr, &pipe_after);
-    assert_memory_equal(&before, &after, sizeof before);
+    for (int i = 1; i < 65; i++) assert_int_equal(sigismember(&before, i), sigismember(&after, i));
     assert_true(pipe_before.sa_handler == pipe_after.sa_handler);
 }
 

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import hashlib
 import json
+import logging
 import random
 import ssl
 import sys
@@ -66,6 +67,7 @@ async def main():
     parser.add_argument("--tls", nargs=2)
     parser.add_argument("--deflate", type=json.loads)
     options = parser.parse_args()
+    logging.getLogger("websockets").setLevel(logging.CRITICAL)  # that a client left is no news
     context = None
     if options.tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
