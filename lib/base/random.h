@@ -9,7 +9,8 @@ namespace wx {
 
 struct RandomSource {
     bool failed = false; // the bytes of some fill were not random: who drew them must not use them
-    // Fills out, or fills it with zeros and sets `failed`: a process may forbid itself the system call after open.
+    // Fills out, or fills it with zeros and sets `failed`: a process may forbid itself the system call after
+    // open.
     void (*fill)(RandomSource *self, uint8_t *out, size_t bytes) = nullptr;
 };
 

@@ -120,6 +120,8 @@ static int sent(Engine *e, AppConnection *c, int status, uint32_t flags) {
         e->corked = true;
     else
         engine_kick(e, c);
+    // The end of our own fragmented message is what senders' messages may wait for: the next poll takes them.
+    if (e->fd_used && e->senders_waiting) poller_signal(&e->poller);
     if (e->fd_used) engine_prepare_fd(e);
     return status;
 }

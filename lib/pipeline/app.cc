@@ -68,7 +68,8 @@ static void on_open(App *app, AppConnection *c, const EventSlot &slot, const Not
 // A sentence as it is: adding it again would escape its escapes.
 static void set_error(ErrorText *error, int code, ByteView sentence) {
     error->begin(code);
-    error->size = static_cast<uint32_t>(sentence.size < sizeof error->text ? sentence.size : sizeof error->text - 1);
+    error->size =
+        static_cast<uint32_t>(sentence.size < sizeof error->text ? sentence.size : sizeof error->text - 1);
     memcpy(error->text, sentence.data, error->size);
     error->text[error->size] = 0;
 }

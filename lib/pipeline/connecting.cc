@@ -169,6 +169,7 @@ void connect_begin(Transport *t, Connection *c) {
     c->attempt_deadline = t->now + c->settings->connect_timeout;
     c->step_deadline = t->now + c->settings->resolve_timeout;
     c->close_sent = c->close_received = c->close_by_peer = false;
+    c->error_told = false;
     c->record_closed = c->write_broken = c->read_ended = false;
     c->end_error = 0;
     c->close_code = 0;

@@ -194,7 +194,8 @@ static void begin_poll(Engine *e) {
     if (e->corked) flush_corked(e);
 }
 
-// Worth a read without asking the poller. Many connections are always asked for: looking at each would cost more.
+// Worth a read without asking the poller. Many connections are always asked for: looking at each would cost
+// more.
 static bool likely_more(const Engine *e) {
     if (!direct(e)) return false;
     for (size_t i = 0; i < e->transport.live_count; i++)
@@ -270,6 +271,8 @@ int engine_poll(Engine *e, wsxdp_event *events, size_t cap, int64_t timeout_ns) 
         e->backlog_polls = 0;
         filled += run_until_event(e, events + filled, cap - filled, filled != 0 ? 0 : timeout_ns);
     }
+    // What waited for OPEN can leave now; a host that sleeps on the descriptor would not poll again for it.
+    if (e->fd_used && e->senders_waiting && filled != 0) engine_drain_senders(e);
     if (e->fd_used) engine_prepare_fd(e);
     if (e->transport.changes == changes) e->allocations += allocation_count() - allocations;
     return static_cast<int>(filled);

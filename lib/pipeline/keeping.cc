@@ -299,9 +299,9 @@ void keep_lost(Transport *t, Connection *c, int code) {
     keep_drop_channel(t, c, code == WSXDP_E_ABORTED || code == WSXDP_E_CLOSE_TIMEOUT || code == WSXDP_E_DEAD);
     connect_abandon(t, c);
     if (opened && t->now - c->opened_at >= c->settings->stable) c->attempts = 0;
-    if (code != 0 && code != WSXDP_E_ABORTED)
-        note_error(t, c, c->error);
-    else if (c->close_received)
+    if (code != 0 && code != WSXDP_E_ABORTED) {
+        if (!c->error_told) note_error(t, c, c->error);
+    } else if (c->close_received)
         explain_close(c);
     c->redirects = 0;
     c->left_host = false;
@@ -378,6 +378,11 @@ static void on_broken_rule(Transport *t, Connection *c, const ControlSlot &slot)
         c->error.add("; raise message.max_bytes and inbox.bytes, or set message.stream");
     uint16_t code = close_code_for(slot.error);
     c->error.add(" (closed with ").number(code).add(")");
+    // Told now and not when the peer has taken its time to part.
+    if (notes_have_room(t)) {
+        note_error(t, c, c->error);
+        c->error_told = true;
+    }
     if (!c->close_sent) queue_close(c, code, ByteView(status_text(slot.error)), 0);
     begin_draining(t, c);
 }

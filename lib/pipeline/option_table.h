@@ -31,7 +31,8 @@
     X(connections_max, "connections.max", WX_INT, WX_H, "1024", 1, 65536, "", "",                            \
       "connections that may exist at once in a handle")                                                      \
     X(inbox_bytes, "inbox.bytes", WX_INT, WX_H, "4MiB", 65536, WX_GIB, "bytes", "",                          \
-      "receive buffer per connection, rounded up to a power of two; a whole message must fit in it")         \
+      "receive buffer per connection, rounded up to a power of two; holds whole messages of 7/8 of it less " \
+      "18 KiB")                                                                                              \
     X(outbox_bytes, "outbox.bytes", WX_INT, WX_H, "1MiB", 4096, WX_GIB, "bytes", "",                         \
       "send buffer per connection, rounded up to a power of two; a message to send must fit in it")          \
     X(metadata_slots, "metadata.slots", WX_INT, WX_H, "4096", 64, 1048576, "", "",                           \

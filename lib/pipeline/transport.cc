@@ -118,7 +118,8 @@ bool transport_step(Transport *t, Tick now, const PollerEvent *events, int event
     for (int i = 0; i < event_count; i++) moved |= serve(t, events[i]);
     for (size_t i = 0; i < t->live_count && t->silent_count != 0; i++) {
         Connection *c = &t->connections[t->live[i]];
-        if (c->counted_silent && !c->stalled && c->channel.backend->readable(&c->channel)) moved |= take(t, c);
+        if (c->counted_silent && !c->stalled && c->channel.backend->readable(&c->channel))
+            moved |= take(t, c);
     }
     moved |= step_common(t);
     return moved;

@@ -134,7 +134,8 @@ struct Connection {
     uint16_t close_code = 0;
     uint8_t close_size = 0;
     uint8_t close_reason[control_payload_max];
-    int end_error = 0; // why it is ending, 0 for a proper close
+    bool error_told = false; // the ERROR event for end_error is out
+    int end_error = 0;       // why it is ending, 0 for a proper close
     Nanos opened_at = 0;
     Nanos ping_due = 0;
     Nanos ping_deadline = 0; // 0: none under way

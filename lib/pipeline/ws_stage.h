@@ -39,8 +39,8 @@ struct WsConnection {
     uint32_t chunk_count = 0;
     bool discard = false; // a rule was broken or a close came: what follows is not looked at
     bool blocked = false;
-    bool pending = false; // `item` could not be told yet
-    int failed = 0;       // a broken rule that could not be told yet
+    bool pending = false;      // `item` could not be told yet
+    int failed = 0;            // a broken rule that could not be told yet
     uint64_t failed_after = 0; // events that the caller gets before it is told
     uint64_t epoch = 0;
     // compression

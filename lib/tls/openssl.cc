@@ -296,7 +296,8 @@ int64_t session_write(TlsSession *base, const uint8_t *data, size_t size, ErrorT
     flush_kept(session);
     // close_notify ends the direction it was sent in: "This does not have any effect on its read side of the
     // connection" (RFC 8446 section 6.1). So the peer still hears what we say.
-    if (session->failure.code != 0 && session->failure.code != WSXDP_E_CLOSED) return repeat_failure(session, error);
+    if (session->failure.code != 0 && session->failure.code != WSXDP_E_CLOSED)
+        return repeat_failure(session, error);
     if (!session->established || session->close_sent) {
         openssl_say(session, WSXDP_E_STATE, error).add("not open for sending.");
         return WSXDP_E_STATE;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Wrong arguments: each call refuses them with the right code and does nothing else. And what the calls about facts
-// say: options, errors, versions, names.
+// Wrong arguments: each call refuses them with the right code and does nothing else. And what the calls about
+// facts say: options, errors, versions, names.
 #include "../pipeline/pair.h"
 #include <set>
 
@@ -104,7 +104,8 @@ TEST(facts_tell_what_is_so) {
     assert_string_equal(pair.client.info("state").c_str(), "open");
     assert_string_equal(pair.client.info("transport").c_str(), "socket");
     assert_string_equal(pair.client.info("url").c_str(), pair.server.url().c_str());
-    assert_string_equal(pair.client.info("peer").c_str(), ("127.0.0.1:" + std::to_string(pair.server.port)).c_str());
+    assert_string_equal(pair.client.info("peer").c_str(),
+                        ("127.0.0.1:" + std::to_string(pair.server.port)).c_str());
     assert_true(contains(pair.client.info("local"), "127.0.0.1:"));
     assert_string_equal(pair.client.info("tls.version").c_str(), "");
     int length = wsxdp_info(pair.client.handle, 0, "url", buf, 5);
@@ -114,7 +115,8 @@ TEST(facts_tell_what_is_so) {
 
 TEST(every_code_has_its_own_text) {
     std::set<std::string> texts;
-    for (int code : {-100, -101, -106, -111, -200, -300, -315, -400, -408, -500, -531, -600, -619, -700, -705, -900})
+    for (int code :
+         {-100, -101, -106, -111, -200, -300, -315, -400, -408, -500, -531, -600, -619, -700, -705, -900})
         assert_true(texts.insert(wsxdp_strerror(code)).second);
     assert_non_null(wsxdp_strerror(0));
     assert_non_null(wsxdp_strerror(12345));

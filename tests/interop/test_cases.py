@@ -32,15 +32,15 @@ def seen_by_client(case, output):
     return f"closed code={code} error=0 clean=1" in output
 
 
-def run(listener, case):
+def run(listener, case, *options):
     port = listener.getsockname()[1]
     room = support.BIG if case.id.startswith("9.") else ()  # only there a message can be larger than the defaults
-    command = [support.Workshop.client, f"ws://127.0.0.1:{port}/", *room, "deflate=yes", "--", "serve"]
+    command = [support.Workshop.client, f"ws://127.0.0.1:{port}/", *room, *options, "deflate=yes", "--", "serve"]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace")
     try:
         stream, _ = listener.accept()
         wrong = cases_server.play(stream, case)
-        output, _ = process.communicate(timeout=support.LIMIT_S)
+        output, _ = process.communicate(timeout=10)
     except (TimeoutError, subprocess.TimeoutExpired):
         wrong, output = "the client does not come to an end", ""
     finally:
@@ -59,13 +59,21 @@ def broken_expectation(listener):
     return run(listener, cases_table.Case("0.0", [cases_table.Frame(1, b"x")], [cases_table.text(b"y")])) is not None
 
 
+def small_inbox(listener):
+    """Three times as many bytes of frames as the inbox holds, for one message that it does hold."""
+    payload = cases_table.fill(b"BAsd7&jh23", 30000)
+    case = cases_table.Case("0.1", cases_table.split(cases_table.TEXT, payload, 1), [cases_table.text(payload)])
+    return run(listener, case, "inbox.bytes=64KiB") is None
+
+
 def main():
     cases = list(cases_table.cases(FULL))
     counts = collections.Counter(case.id.split(".")[0] for case in cases)
     passed, failed, seconds = collections.Counter(), collections.Counter(), collections.Counter()
     with support.Workshop.make(), socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(20)
-        checks = {"the table is complete": counts == GROUPS, "a wrong answer is noticed": broken_expectation(listener)}
+        checks = {"the table is complete": counts == GROUPS, "a wrong answer is noticed": broken_expectation(listener),
+                  "a message in 30000 frames passes a small inbox": small_inbox(listener)}
         for what, holds in checks.items():
             (passed if holds else failed)["0"] += 1
             print(f"{'ok' if holds else 'FAIL'} {what}")

@@ -18,7 +18,9 @@ struct ServerDeflate {
     }
     ServerDeflate(const ServerDeflate &) = delete;
     ServerDeflate &operator=(const ServerDeflate &) = delete;
-    static Bytef *bytes(const std::string &text) { return reinterpret_cast<Bytef *>(const_cast<char *>(text.data())); }
+    static Bytef *bytes(const std::string &text) {
+        return reinterpret_cast<Bytef *>(const_cast<char *>(text.data()));
+    }
     std::string compress(const std::string &plain) {
         std::string result(plain.size() + plain.size() / 100 + 100, 0);
         out.next_in = bytes(plain), out.avail_in = static_cast<uInt>(plain.size());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A client and the server it is connected to, both driven by the test's own thread: `until` lets them take turns
-// until something is so, and fails the test when it does not become so.
+// A client and the server it is connected to, both driven by the test's own thread: `until` lets them take
+// turns until something is so, and fails the test when it does not become so.
 #pragma once
 #include "../support/server.h"
 #include "session.h"
@@ -18,8 +18,8 @@ struct Pair {
     std::string head; // of the last upgrade request
     size_t taken = 0; // events before this were looked at by `event`
 
-    explicit Pair(OptionList options = {}, const std::string &extra = "", int receive_buffer = 0, int send_buffer = 0,
-                  const std::string &early = "")
+    explicit Pair(OptionList options = {}, const std::string &extra = "", int receive_buffer = 0,
+                  int send_buffer = 0, const std::string &early = "")
         : server(receive_buffer, send_buffer), client(server.url(), prefixed(options)) {
         if (client.status != 0) fail_msg("open: %d %s", client.status, client.text.c_str());
         meet(extra, early);

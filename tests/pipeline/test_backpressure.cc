@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A caller who is too slow: by default the server is stopped and nothing is lost; with conflate the oldest messages
-// go and are counted exactly; with close the connection ends. Memory never grows with what is waiting.
+// A caller who is too slow: by default the server is stopped and nothing is lost; with conflate the oldest
+// messages go and are counted exactly; with close the connection ends. Memory never grows with what is
+// waiting.
 #include "pair.h"
 
 static std::string numbered(uint64_t i, size_t size = 1000) {
@@ -31,7 +32,8 @@ struct Source {
 TEST(a_caller_who_stops_polling_stops_the_server) {
     Pair pair({{"socket.receive_buffer_bytes", "8192"}}, "", 0, 8192);
     Source source;
-    while (source.push(&pair.peer)) {}
+    while (source.push(&pair.peer)) {
+    }
     uint64_t without_poll = source.made;
     usleep(20000);
     assert_false(source.push(&pair.peer)); // nobody drains the kernel
@@ -97,7 +99,8 @@ TEST(a_stalled_connection_is_not_dead) {
     OptionList options = {{"inbox.bytes", "64KiB"}, {"ping.interval_ns", "0"}, {"idle.timeout_ns", "100ms"}};
     Pair pair(options);
     Source source;
-    while (source.made < 3000 && source.push(&pair.peer)) {}
+    while (source.made < 3000 && source.push(&pair.peer)) {
+    }
     wsxdp_event event;
     for (int64_t start = now_ms(); now_ms() - start < 400; usleep(2000)) {
         assert_true(wsxdp_poll(pair.client.handle, &event, 1, 0) <= 1);
@@ -216,7 +219,8 @@ TEST(overflow_close_ends_the_connection) {
     uint64_t messages = 0;
     bool error = false;
     Pair::keep_on([&] {
-        for (int i = 0; i < 200 && source.push(&pair.peer); i++) {}
+        for (int i = 0; i < 200 && source.push(&pair.peer); i++) {
+        }
         if (wsxdp_poll(pair.client.handle, &event, 1, 0) != 1) return false;
         messages += event.kind == WSXDP_EVENT_MESSAGE;
         if (event.kind == WSXDP_EVENT_ERROR) {

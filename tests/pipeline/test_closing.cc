@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Every way in which a connection ends: by either side, by both at once, without a close, without an answer. What
-// was under way before arrives; CLOSE comes exactly once and is the last event.
+// Every way in which a connection ends: by either side, by both at once, without a close, without an answer.
+// What was under way before arrives; CLOSE comes exactly once and is the last event.
 #include "pair.h"
 
 // Of an end that both sides agreed on. The server ends TCP, as it should.
@@ -28,8 +28,8 @@ static void expect_lost(Pair *pair, int error) {
     assert_true(pair->quiet());
 }
 
-static const int sendable[] = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011,
-                               1012, 1013, 1014, 3000, 3999, 4000, 4999};
+static const int sendable[] = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010,
+                               1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999};
 
 TEST(the_peer_closes_with_every_code) {
     for (int code : sendable) {
@@ -72,7 +72,8 @@ TEST(we_close_without_a_code) {
 TEST(close_refuses_what_must_not_be_sent) {
     Pair pair;
     for (int code : {1, 999, 1004, 1005, 1006, 1015, 1016, 2000, 2999, 5000, 65535})
-        assert_int_equal(wsxdp_close(pair.client.handle, 0, static_cast<uint16_t>(code), "", 0), WSXDP_E_INVALID);
+        assert_int_equal(wsxdp_close(pair.client.handle, 0, static_cast<uint16_t>(code), "", 0),
+                         WSXDP_E_INVALID);
     std::string longest = text_of(124);
     assert_int_equal(wsxdp_close(pair.client.handle, 0, 1000, longest.data(), 124), WSXDP_E_INVALID);
     assert_int_equal(wsxdp_close(pair.client.handle, 0, 1000, "\xff", 1), WSXDP_E_INVALID);
@@ -110,7 +111,8 @@ TEST(what_was_sent_before_close_arrives_before_it) {
     Pair pair;
     for (int i = 0; i < 100; i++) assert_int_equal(pair.client.send(std::to_string(i)), WSXDP_OK);
     assert_int_equal(wsxdp_close(pair.client.handle, 0, 1000, "", 0), WSXDP_OK);
-    for (int i = 0; i < 100; i++) assert_string_equal(pair.frame(1).payload.c_str(), std::to_string(i).c_str());
+    for (int i = 0; i < 100; i++)
+        assert_string_equal(pair.frame(1).payload.c_str(), std::to_string(i).c_str());
     pair.frame(8);
     pair.peer.send(wire_close(1000));
     expect_clean(&pair, 1000, "", false);
@@ -129,7 +131,8 @@ TEST(a_full_outbox_leaves_before_close) {
 }
 TEST(messages_right_before_the_peers_close_arrive) {
     Pair pair;
-    pair.peer.send(wire_frame(1, "one") + wire_frame(2, "two") + wire_close(1001, "going") + wire_frame(1, "after"));
+    pair.peer.send(wire_frame(1, "one") + wire_frame(2, "two") + wire_close(1001, "going") +
+                   wire_frame(1, "after"));
     pair.message("one", WSXDP_FLAG_TEXT);
     pair.message("two", WSXDP_FLAG_BINARY);
     pair.frame(8);
@@ -165,7 +168,8 @@ TEST(a_reset_is_a_loss) {
 TEST(a_reset_while_we_send_is_a_loss) {
     Pair pair;
     pair.peer.reset();
-    for (int i = 0; i < 20 && pair.client.send("x") == WSXDP_OK; i++) {}
+    for (int i = 0; i < 20 && pair.client.send("x") == WSXDP_OK; i++) {
+    }
     expect_lost(&pair, WSXDP_E_RESET);
 }
 TEST(a_fin_after_our_close_is_a_loss) {
@@ -208,7 +212,8 @@ TEST(a_peer_that_closes_but_keeps_tcp_open_is_let_go) {
 }
 TEST(a_close_behind_a_blocked_outbox_times_out) {
     Pair pair({{"socket.send_buffer_bytes", "4096"}, {"close.timeout_ns", "100ms"}}, "", 4096);
-    while (pair.client.send(text_of(10000)) == WSXDP_OK) {}
+    while (pair.client.send(text_of(10000)) == WSXDP_OK) {
+    }
     assert_int_equal(wsxdp_close(pair.client.handle, 0, 1000, "", 0), WSXDP_OK);
     const Seen *seen = pair.client.wait(WSXDP_EVENT_CLOSE, 3000); // nobody reads
     assert_non_null(seen);
@@ -235,7 +240,8 @@ TEST(abort_ends_a_close_that_waits) {
 TEST(close_and_abort_with_reconnect_on_do_not_connect_again) {
     for (bool abort : {false, true}) {
         Pair pair(OptionList{{"reconnect", "yes"}});
-        assert_int_equal(abort ? wsxdp_abort(pair.client.handle, 0) : wsxdp_close(pair.client.handle, 0, 1000, "", 0),
+        assert_int_equal(abort ? wsxdp_abort(pair.client.handle, 0)
+                               : wsxdp_close(pair.client.handle, 0, 1000, "", 0),
                          WSXDP_OK);
         pair.until([&] { return pair.peer.in.size() > 0 || pair.peer.ended; });
         if (!abort) pair.peer.send(wire_close(1000));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// permessage-deflate end to end, against zlib: both directions, with and without context takeover, in pieces, and
-// what a hostile server may try with it.
+// permessage-deflate end to end, against zlib: both directions, with and without context takeover, in pieces,
+// and what a hostile server may try with it.
 #include "deflated.h"
 #include "pair.h"
 
@@ -16,7 +16,8 @@ static std::string json(int i) {
     return "{\"symbol\":\"BTC\",\"price\":" + std::to_string(i * 37) + ",\"text\":\"" + text_of(100) + "\"}";
 }
 
-static void round_trip(const OptionList &options, const std::string &answer, bool server_takeover, bool client_takeover) {
+static void round_trip(const OptionList &options, const std::string &answer, bool server_takeover,
+                       bool client_takeover) {
     Pair pair(options, answer);
     assert_true(pair.client.events[0].flags & WSXDP_FLAG_COMPRESSED);
     ServerDeflate server(server_takeover, client_takeover);
@@ -43,9 +44,11 @@ static void round_trip(const OptionList &options, const std::string &answer, boo
 
 TEST(both_directions_with_context) { round_trip(deflating, agreed, true, true); }
 TEST(both_directions_without_context) {
-    round_trip(with({{"deflate.client_no_context_takeover", "yes"}, {"deflate.server_no_context_takeover", "yes"}}),
-               "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; server_no_context_takeover\r\n",
-               false, false);
+    round_trip(
+        with({{"deflate.client_no_context_takeover", "yes"}, {"deflate.server_no_context_takeover", "yes"}}),
+        "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; "
+        "server_no_context_takeover\r\n",
+        false, false);
 }
 TEST(only_the_server_forgets) {
     round_trip(with({{"deflate.server_no_context_takeover", "yes"}}),
@@ -60,8 +63,9 @@ TEST(short_and_unwilling_messages_stay_uncompressed) {
     assert_int_equal(pair.client.send("short"), WSXDP_OK);
     assert_int_equal(pair.frame(1).rsv, 0);
     std::string data = json(1);
-    assert_int_equal(wsxdp_send(pair.client.handle, 0, WSXDP_TEXT, data.data(), data.size(), WSXDP_SEND_UNCOMPRESSED),
-                     WSXDP_OK);
+    assert_int_equal(
+        wsxdp_send(pair.client.handle, 0, WSXDP_TEXT, data.data(), data.size(), WSXDP_SEND_UNCOMPRESSED),
+        WSXDP_OK);
     WireFrame frame = pair.frame(1);
     assert_int_equal(frame.rsv, 0);
     assert_true(frame.payload == data);
@@ -77,8 +81,8 @@ TEST(fragments_are_compressed_as_one_message) {
         std::string packed, plain;
         for (int i = 0; i < 4; i++) {
             std::string part = json(i);
-            assert_int_equal(wsxdp_send(pair.client.handle, 0, i ? WSXDP_CONTINUATION : WSXDP_TEXT, part.data(),
-                                        part.size(), i < 3 ? WSXDP_SEND_NOT_FINAL : 0),
+            assert_int_equal(wsxdp_send(pair.client.handle, 0, i ? WSXDP_CONTINUATION : WSXDP_TEXT,
+                                        part.data(), part.size(), i < 3 ? WSXDP_SEND_NOT_FINAL : 0),
                              WSXDP_OK);
             WireFrame frame = pair.frame(i ? 0 : 1);
             assert_int_equal(frame.rsv, i ? 0 : 4);
@@ -152,16 +156,20 @@ static void expect_broken(OptionList options, const std::string &bytes, int erro
     assert_int_equal(pair.event(WSXDP_EVENT_ERROR).error, error);
     assert_int_equal(Pair::code_of(pair.frame(8)), code);
 }
-TEST(corrupt_data_is_refused) { expect_broken(deflating, wire_frame(1, "\xff\xff\xff\xff", true, 4), WSXDP_E_DEFLATE, 1007); }
+TEST(corrupt_data_is_refused) {
+    expect_broken(deflating, wire_frame(1, "\xff\xff\xff\xff", true, 4), WSXDP_E_DEFLATE, 1007);
+}
 TEST(a_bomb_is_refused) {
     ServerDeflate server;
-    expect_broken(with({{"message.max_bytes", "100000"}}), wire_frame(2, server.compress(std::string(10000000, 'x')), true, 4),
-                  WSXDP_E_INFLATE_SIZE, 1009);
+    expect_broken(with({{"message.max_bytes", "100000"}}),
+                  wire_frame(2, server.compress(std::string(10000000, 'x')), true, 4), WSXDP_E_INFLATE_SIZE,
+                  1009);
 }
 TEST(a_ratio_above_the_limit_is_refused) {
     ServerDeflate server;
-    expect_broken(with({{"deflate.max_ratio", "20"}}), wire_frame(2, server.compress(std::string(100000, 'x')), true, 4),
-                  WSXDP_E_INFLATE_SIZE, 1009);
+    expect_broken(with({{"deflate.max_ratio", "20"}}),
+                  wire_frame(2, server.compress(std::string(100000, 'x')), true, 4), WSXDP_E_INFLATE_SIZE,
+                  1009);
 }
 TEST(compressed_text_that_is_not_utf8_is_refused) {
     ServerDeflate server;
@@ -170,7 +178,8 @@ TEST(compressed_text_that_is_not_utf8_is_refused) {
 TEST(rsv1_on_a_continuation_is_refused) {
     ServerDeflate server;
     std::string packed = server.compress(json(1));
-    expect_broken(deflating, wire_frame(1, packed, false, 4) + wire_frame(0, "", true, 4), WSXDP_E_FRAME_RSV, 1002);
+    expect_broken(deflating, wire_frame(1, packed, false, 4) + wire_frame(0, "", true, 4), WSXDP_E_FRAME_RSV,
+                  1002);
 }
 TEST(rsv1_without_the_extension_is_refused) {
     Pair pair(deflating); // offered, not taken

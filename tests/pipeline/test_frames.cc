@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What a server may send, in every length form and cut in every place; and what it may not: each broken rule has its
-// own code for the caller and the right close code for the server.
+// What a server may send, in every length form and cut in every place; and what it may not: each broken rule
+// has its own code for the caller and the right close code for the server.
 #include "pair.h"
 
 TEST(every_length_form_arrives) {
@@ -141,7 +141,8 @@ TEST(every_ping_of_a_script_is_answered_in_order) {
         pair.turn();
     }
     for (const Expected &expected : s.events)
-        if (expected.kind == WSXDP_EVENT_PING) assert_string_equal(pair.frame(10).payload.c_str(), expected.data.c_str());
+        if (expected.kind == WSXDP_EVENT_PING)
+            assert_string_equal(pair.frame(10).payload.c_str(), expected.data.c_str());
     assert_int_equal(pair.client.stats().pongs_sent, s.pings);
 }
 
@@ -197,7 +198,8 @@ TEST(masked_frames_are_refused) {
     expect_broken(wire_masked(1, "payload"), WSXDP_E_FRAME_MASKED, 1002);
 }
 TEST(lengths_not_in_the_shortest_form_are_refused) {
-    for (size_t size : {0, 1, 125}) expect_broken(wire_frame(2, text_of(size), true, 0, 16), WSXDP_E_FRAME_LENGTH, 1002);
+    for (size_t size : {0, 1, 125})
+        expect_broken(wire_frame(2, text_of(size), true, 0, 16), WSXDP_E_FRAME_LENGTH, 1002);
     for (size_t size : {0, 125, 126, 65535})
         expect_broken(wire_frame(2, text_of(size), true, 0, 64), WSXDP_E_FRAME_LENGTH, 1002);
 }
@@ -209,7 +211,8 @@ TEST(fragmented_control_frames_are_refused) {
     for (int opcode : {8, 9, 10}) expect_broken(wire_frame(opcode, "", false), WSXDP_E_FRAME_CONTROL, 1002);
 }
 TEST(long_control_frames_are_refused) {
-    for (int opcode : {8, 9, 10}) expect_broken(wire_frame(opcode, text_of(126)), WSXDP_E_FRAME_CONTROL, 1002);
+    for (int opcode : {8, 9, 10})
+        expect_broken(wire_frame(opcode, text_of(126)), WSXDP_E_FRAME_CONTROL, 1002);
 }
 TEST(a_continuation_of_nothing_is_refused) {
     expect_broken(wire_frame(0, "x"), WSXDP_E_FRAME_CONTINUATION, 1002);
@@ -250,8 +253,8 @@ TEST(a_close_reason_that_is_not_utf8_is_refused) {
 TEST(a_message_above_the_limit_is_refused_at_its_head) {
     OptionList limit = {{"message.max_bytes", "1000"}};
     expect_broken(wire_frame(2, text_of(1001)).substr(0, 4), WSXDP_E_MESSAGE_SIZE, 1009, limit);
-    expect_broken(wire_frame(2, text_of(600), false) + wire_frame(0, text_of(401)).substr(0, 4), WSXDP_E_MESSAGE_SIZE,
-                  1009, limit);
+    expect_broken(wire_frame(2, text_of(600), false) + wire_frame(0, text_of(401)).substr(0, 4),
+                  WSXDP_E_MESSAGE_SIZE, 1009, limit);
 }
 TEST(a_message_of_exactly_the_limit_passes) {
     Pair pair(OptionList{{"message.max_bytes", "1000"}});
@@ -267,7 +270,8 @@ TEST(a_frame_above_its_limit_is_refused) {
     pair.message(text_of(500) + text_of(500), WSXDP_FLAG_BINARY);
 }
 TEST(a_message_above_the_inbox_is_refused_at_its_head) {
-    expect_broken(std::string("\x82\x7f\0\0\0\0\0\x40\0\0", 10), WSXDP_E_MESSAGE_SIZE, 1009, {{"inbox.bytes", "64KiB"}});
+    expect_broken(std::string("\x82\x7f\0\0\0\0\0\x40\0\0", 10), WSXDP_E_MESSAGE_SIZE, 1009,
+                  {{"inbox.bytes", "64KiB"}});
 }
 
 // Heads take as much room as payload: they are given back, or the message is refused, but nothing ever waits.

@@ -60,7 +60,8 @@ TEST(holds_end_in_any_order) {
         for (size_t i = 0; i < 9; i++) turns.push_back(order == 0 ? i : order == 1 ? 8 - i : i * 4 % 9);
         for (size_t done = 0; done < 9; done++) {
             for (size_t i = done; i < 9; i++)
-                assert_true(bytes_of(held[turns[i]]) == text_of(100 + turns[i], static_cast<unsigned>(turns[i])));
+                assert_true(bytes_of(held[turns[i]]) ==
+                            text_of(100 + turns[i], static_cast<unsigned>(turns[i])));
             assert_int_equal(wsxdp_unhold(handle, &held[turns[done]]), WSXDP_OK);
             for (int k = 0; k < 5; k++) {
                 pair.peer.send(wire_frame(2, text_of(1000)));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Pings of both sides, the round trip, and the three timeouts that end a connection whose peer is silent. Also the
-// time stamps of a message, which are in the order in which things happen.
+// Pings of both sides, the round trip, and the three timeouts that end a connection whose peer is silent.
+// Also the time stamps of a message, which are in the order in which things happen.
 #include "pair.h"
 #include <time.h>
 
@@ -127,7 +127,9 @@ TEST(time_stamps_are_in_order) {
     for (int i = 0; i < 100; i++) {
         pair.peer.send(wire_frame(1, "m"));
         wsxdp_event event;
-        for (int64_t end = now_ms() + 3000; wsxdp_poll(pair.client.handle, &event, 1, 0) == 0 && now_ms() < end;) {}
+        for (int64_t end = now_ms() + 3000;
+             wsxdp_poll(pair.client.handle, &event, 1, 0) == 0 && now_ms() < end;) {
+        }
         assert_int_equal(event.kind, WSXDP_EVENT_MESSAGE);
         assert_int_equal(event.nic_last_ns, 0); // loopback has no NIC
         assert_true(event.kernel_first_ns >= before - 1000000);
@@ -161,7 +163,8 @@ TEST(stamps_of_the_kernel_can_be_switched_off) {
     pair.peer.send(wire_frame(1, "m"));
     wsxdp_event event;
     memset(&event, 0, sizeof event);
-    while (wsxdp_poll(pair.client.handle, &event, 1, 1000000000) == 0) {}
+    while (wsxdp_poll(pair.client.handle, &event, 1, 1000000000) == 0) {
+    }
     assert_int_equal(event.kernel_last_ns, 0);
     assert_true(event.poll_last_ns > 0);
 }

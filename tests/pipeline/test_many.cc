@@ -59,12 +59,19 @@ struct EchoServer {
 
 static void a_thousand(int count) {
     EchoServer server;
-    Session client(nullptr, {{"reconnect", "no"}, {"inbox.bytes", "64KiB"}, {"outbox.bytes", "64KiB"}, {"connect.timeout_ns", "60s"}, {"upgrade.timeout_ns", "60s"}, {"connect.attempt_timeout_ns", "60s"}});
+    Session client(nullptr, {{"reconnect", "no"},
+                             {"inbox.bytes", "64KiB"},
+                             {"outbox.bytes", "64KiB"},
+                             {"connect.timeout_ns", "60s"},
+                             {"upgrade.timeout_ns", "60s"},
+                             {"connect.attempt_timeout_ns", "60s"}});
     std::set<uint32_t> ids;
     auto until = [&](uint32_t kind, int wanted) {
         for (int64_t end = now_ms() + 60000; client.count(kind) < static_cast<size_t>(wanted);) {
-            if (now_ms() >= end) fail_msg("%d of %d events of kind %u", static_cast<int>(client.count(kind)), wanted, kind);
-            while (client.poll(0) > 0) {}
+            if (now_ms() >= end)
+                fail_msg("%d of %d events of kind %u", static_cast<int>(client.count(kind)), wanted, kind);
+            while (client.poll(0) > 0) {
+            }
             server.step();
         }
     };
@@ -76,7 +83,8 @@ static void a_thousand(int count) {
     assert_int_equal(ids.size(), count);
     until(WSXDP_EVENT_OPEN, count);
     assert_int_equal(client.stats(WSXDP_ALL).connections, count);
-    for (uint32_t id : ids) assert_int_equal(client.send("I am " + std::to_string(id), WSXDP_TEXT, id), WSXDP_OK);
+    for (uint32_t id : ids)
+        assert_int_equal(client.send("I am " + std::to_string(id), WSXDP_TEXT, id), WSXDP_OK);
     until(WSXDP_EVENT_MESSAGE, count);
     for (const Seen &seen : client.events)
         if (seen.kind == WSXDP_EVENT_MESSAGE) assert_true(seen.data == "I am " + std::to_string(seen.conn));
@@ -146,7 +154,8 @@ TEST(connections_one_after_another_leave_nothing_behind) {
 TEST(connections_max_is_a_limit) {
     Session client(nullptr, {{"connections.max", "3"}});
     uint32_t ids[4] = {0, 0, 0, 0};
-    for (int i = 0; i < 3; i++) assert_int_equal(wsxdp_connect(client.handle, "echo:", nullptr, &ids[i]), WSXDP_OK);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(wsxdp_connect(client.handle, "echo:", nullptr, &ids[i]), WSXDP_OK);
     assert_int_equal(wsxdp_connect(client.handle, "echo:", nullptr, &ids[3]), WSXDP_E_CONNECTIONS);
     assert_int_equal(wsxdp_abort(client.handle, ids[1]), WSXDP_OK);
     assert_non_null(client.wait(WSXDP_EVENT_CLOSE));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Opening when memory runs out, at each step of it: a clean error, or success without what could be done without; and
-// nothing is left behind. Also what open refuses, and that steady traffic allocates nothing.
+// Opening when memory runs out, at each step of it: a clean error, or success without what could be done
+// without; and nothing is left behind. Also what open refuses, and that steady traffic allocates nothing.
 #include "../../lib/base/alloc.h"
 #include "pair.h"
 #include <fcntl.h>
@@ -18,7 +18,8 @@ static size_t descriptors() {
 
 TEST(open_survives_every_failing_allocation) {
     for (const char *url : {"ws://127.0.0.1:1/", "echo:", "ws+unix:///nowhere:/x"}) {
-        Config config({{"header.X-Test", "value"}, {"subscribe", "text"}, {"proxy", "http://user:word@127.0.0.1:1"}});
+        Config config(
+            {{"header.X-Test", "value"}, {"subscribe", "text"}, {"proxy", "http://user:word@127.0.0.1:1"}});
         MemoryIsBack back;
         size_t before = descriptors();
         int failures = 0;
@@ -143,8 +144,8 @@ TEST(steady_traffic_allocates_nothing) {
     auto traffic = [&] {
         for (int i = 0; i < 1000; i++) {
             assert_int_equal(pair.client.send(text_of(300)), WSXDP_OK);
-            pair.peer.send(wire_frame(1, pair.frame(1).payload) + wire_frame(9, "p") + wire_frame(2, "a", false) +
-                           wire_frame(0, "b"));
+            pair.peer.send(wire_frame(1, pair.frame(1).payload) + wire_frame(9, "p") +
+                           wire_frame(2, "a", false) + wire_frame(0, "b"));
             pair.event(WSXDP_EVENT_MESSAGE);
             pair.event(WSXDP_EVENT_PING);
             pair.message("ab", WSXDP_FLAG_BINARY);
@@ -166,8 +167,8 @@ TEST(open_refuses_bad_arguments) {
     memset(&error, 0, sizeof error);
     assert_int_equal(wsxdp_open("echo:", nullptr, &handle, &error), WSXDP_E_STRUCT_SIZE);
     assert_null(handle);
-    for (const char *url : {"", "http://host/", "ws://", "ws:/host", "wss//x", "ws://host:99999/", "ws://ho st/",
-                            "ws://host/#fragment", "ftp://x", "ws+unix://"}) {
+    for (const char *url : {"", "http://host/", "ws://", "ws:/host", "wss//x", "ws://host:99999/",
+                            "ws://ho st/", "ws://host/#fragment", "ftp://x", "ws+unix://"}) {
         handle = reinterpret_cast<wsxdp *>(&handle);
         error.struct_size = sizeof error;
         assert_int_equal(wsxdp_open(url, nullptr, &handle, &error), WSXDP_E_URL);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Messages from other threads: all arrive, each thread's in its own order; full queues say so; a connection that is
-// gone says so; and wake-ups are never lost, be they from a thread or from a signal handler.
+// Messages from other threads: all arrive, each thread's in its own order; full queues say so; a connection
+// that is gone says so; and wake-ups are never lost, be they from a thread or from a signal handler.
 #include "pair.h"
 #include <atomic>
 #include <pthread.h>
@@ -14,16 +14,17 @@ TEST(four_threads_send_ten_thousand_messages_each) {
     std::vector<wsxdp_sender *> senders(threads, nullptr);
     std::vector<std::thread> running;
     for (int i = 0; i < threads; i++)
-        assert_int_equal(wsxdp_sender_open(pair.client.handle, 0, i % 2 ? 4096 : 0, &senders[static_cast<size_t>(i)]),
-                         WSXDP_OK);
+        assert_int_equal(
+            wsxdp_sender_open(pair.client.handle, 0, i % 2 ? 4096 : 0, &senders[static_cast<size_t>(i)]),
+            WSXDP_OK);
     std::atomic<int> wrong{0};
     for (int i = 0; i < threads; i++) {
         running.emplace_back([&, i] {
             for (int k = 0; k < messages; k++) {
                 std::string text = std::to_string(i) + " " + std::to_string(k);
                 int status;
-                while ((status = wsxdp_sender_send(senders[static_cast<size_t>(i)], WSXDP_TEXT, text.data(), text.size(),
-                                                   0)) == WSXDP_E_AGAIN)
+                while ((status = wsxdp_sender_send(senders[static_cast<size_t>(i)], WSXDP_TEXT, text.data(),
+                                                   text.size(), 0)) == WSXDP_E_AGAIN)
                     std::this_thread::yield();
                 wrong += status != WSXDP_OK;
             }
@@ -246,7 +247,8 @@ TEST(a_storm_of_wakeups_leaves_no_residue) {
     for (int i = 0; i < 3000; i++) assert_int_equal(wsxdp_poll(pair.client.handle, &event, 1, 5000000000), 1);
     stop = true;
     for (std::thread &waker : wakers) waker.join();
-    while (wsxdp_poll(pair.client.handle, &event, 1, 0) != 0) {}
+    while (wsxdp_poll(pair.client.handle, &event, 1, 0) != 0) {
+    }
     timespec before, after;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
     assert_int_equal(wsxdp_poll(pair.client.handle, &event, 1, 200000000), 0);

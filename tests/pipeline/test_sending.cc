@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the caller sends is on the wire exactly as it must be: opcodes, masks, fragments, corks; all of a message or
-// nothing of it; and what must not be sent is refused with its own code.
+// What the caller sends is on the wire exactly as it must be: opcodes, masks, fragments, corks; all of a
+// message or nothing of it; and what must not be sent is refused with its own code.
 #include "pair.h"
 #include <set>
 
@@ -134,7 +134,8 @@ TEST(a_pong_passes_between_the_frames_of_a_split_message) {
 
 TEST(more_keeps_back_until_a_send_without_it) {
     Pair pair;
-    for (int i = 0; i < 10; i++) assert_int_equal(send_to(&pair, WSXDP_TEXT, "part", WSXDP_SEND_MORE), WSXDP_OK);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(send_to(&pair, WSXDP_TEXT, "part", WSXDP_SEND_MORE), WSXDP_OK);
     assert_int_equal(pair.peer.pull(), 0);
     assert_int_equal(send_to(&pair, WSXDP_TEXT, "last"), WSXDP_OK);
     assert_int_equal(pair.peer.pull(), 11 * (4 + 6)); // all of it, at once
@@ -194,7 +195,8 @@ TEST(a_message_larger_than_the_outbox_is_too_big) {
 
 TEST(unknown_flags_and_opcodes_are_refused) {
     Pair pair;
-    for (uint32_t bit = 8; bit != 0; bit <<= 1) assert_int_equal(send_to(&pair, WSXDP_TEXT, "x", bit), WSXDP_E_FLAGS);
+    for (uint32_t bit = 8; bit != 0; bit <<= 1)
+        assert_int_equal(send_to(&pair, WSXDP_TEXT, "x", bit), WSXDP_E_FLAGS);
     for (uint32_t opcode : {3u, 7u, 8u, 11u, 15u, 16u, 257u, 0x80000001u})
         assert_int_equal(send_to(&pair, opcode, "x"), WSXDP_E_INVALID);
     assert_int_equal(send_to(&pair, WSXDP_PING, "x", WSXDP_SEND_NOT_FINAL), WSXDP_E_INVALID);
@@ -260,7 +262,8 @@ TEST(commit_is_refused_when_it_must) {
 }
 TEST(begin_is_refused_when_the_outbox_is_full) {
     Pair pair({{"socket.send_buffer_bytes", "4096"}}, "", 4096);
-    while (send_to(&pair, WSXDP_BINARY, text_of(10000)) == WSXDP_OK) {}
+    while (send_to(&pair, WSXDP_BINARY, text_of(10000)) == WSXDP_OK) {
+    }
     void *room = nullptr;
     assert_int_equal(wsxdp_send_begin(pair.client.handle, 0, WSXDP_TEXT, 10000, &room), WSXDP_E_AGAIN);
     pair.event(WSXDP_EVENT_WRITABLE);

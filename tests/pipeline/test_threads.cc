@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// One owner at a time: a second thread inside is told so and harms nothing; a handle that moves from thread to thread
-// works; handles do not know of each other.
+// One owner at a time: a second thread inside is told so and harms nothing; a handle that moves from thread
+// to thread works; handles do not know of each other.
 #include "pair.h"
 #include <atomic>
 #include <signal.h>
@@ -61,7 +61,8 @@ TEST(two_threads_that_fight_lose_nothing) {
         int status = wsxdp_poll(pair.client.handle, &event, 1, 0);
         assert_true(status >= 0 || status == WSXDP_E_THREAD);
         pair.peer.pull();
-        for (WireFrame frame; pair.peer.next(&frame); arrived++) assert_string_equal(frame.payload.c_str(), "message");
+        for (WireFrame frame; pair.peer.next(&frame); arrived++)
+            assert_string_equal(frame.payload.c_str(), "message");
     }
     one.join();
     two.join();

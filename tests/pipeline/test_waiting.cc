@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The descriptor of wsxdp_fd in the caller's own epoll: whoever waits on it, level-triggered, and polls with timeout 0
-// when it is readable misses nothing: no message, no leftover, no timer, no wake-up; and it is not readable for
-// nothing.
+// The descriptor of wsxdp_fd in the caller's own epoll: whoever waits on it, level-triggered, and polls with
+// timeout 0 when it is readable misses nothing: no message, no leftover, no timer, no wake-up; and it is not
+// readable for nothing.
 #include "pair.h"
 #include <sys/epoll.h>
 #include <thread>
@@ -135,7 +135,8 @@ TEST(close_and_abort_make_it_readable) {
     for (bool abort : {false, true}) {
         Pair pair;
         OwnLoop loop(pair.client.handle);
-        assert_int_equal(abort ? wsxdp_abort(pair.client.handle, 0) : wsxdp_close(pair.client.handle, 0, 1000, "", 0),
+        assert_int_equal(abort ? wsxdp_abort(pair.client.handle, 0)
+                               : wsxdp_close(pair.client.handle, 0, 1000, "", 0),
                          WSXDP_OK);
         bool answered = false;
         while (pair.client.count(WSXDP_EVENT_CLOSE) == 0) {
@@ -192,10 +193,43 @@ TEST(wakeup_and_senders_make_it_readable) {
     wsxdp_sender_free(sender);
 }
 
+// Nothing but the message itself is left to do after OPEN, or after the last fragment of the owner.
+TEST(a_senders_message_that_waited_leaves_by_the_descriptor_alone) {
+    TestServer server;
+    Session client(server.url());
+    OwnLoop loop(client.handle);
+    wsxdp_sender *sender = nullptr;
+    assert_int_equal(wsxdp_sender_open(client.handle, 0, 0, &sender), WSXDP_OK);
+    assert_int_equal(wsxdp_sender_send(sender, WSXDP_TEXT, "early", 5, 0), WSXDP_OK);
+    TestPeer peer;
+    std::string head;
+    auto frame = [&](const char *payload) {
+        WireFrame got;
+        Pair::keep_on([&] {
+            if (loop.wait(1)) client.poll(0);
+            if (peer.fd < 0) server.accept(&peer);
+            peer.pull();
+            if (head.empty() && peer.head(&head)) peer.send(TestPeer::answer(head));
+            return !head.empty() && peer.next(&got);
+        });
+        assert_string_equal(got.payload.c_str(), payload);
+    };
+    frame("early");
+    assert_int_equal(wsxdp_send(client.handle, 0, WSXDP_TEXT, "a", 1, WSXDP_SEND_NOT_FINAL), WSXDP_OK);
+    frame("a");
+    assert_int_equal(wsxdp_sender_send(sender, WSXDP_TEXT, "waits", 5, 0), WSXDP_OK);
+    while (loop.wait(20)) client.poll(0);
+    assert_int_equal(wsxdp_send(client.handle, 0, WSXDP_CONTINUATION, "b", 1, 0), WSXDP_OK);
+    frame("b");
+    frame("waits");
+    wsxdp_sender_free(sender);
+}
+
 TEST(writable_arrives_by_the_descriptor_alone) {
     Pair pair({{"socket.send_buffer_bytes", "4096"}}, "", 4096);
     OwnLoop loop(pair.client.handle);
-    while (pair.client.send(text_of(10000)) == WSXDP_OK) {}
+    while (pair.client.send(text_of(10000)) == WSXDP_OK) {
+    }
     while (pair.client.count(WSXDP_EVENT_WRITABLE) == 0) {
         pair.peer.pull();
         if (!loop.wait(3000)) fail_msg("not readable");
@@ -234,7 +268,8 @@ TEST(an_unhold_is_noticed_by_the_descriptor_alone) {
     Pair::keep_on([&] { return loop.wait(10) && wsxdp_poll(pair.client.handle, &held, 1, 0) == 1; });
     assert_int_equal(wsxdp_hold(pair.client.handle, &held), WSXDP_OK);
     pair.peer.send(wire_frame(2, text_of(39000)));
-    for (int i = 0; i < 10 && loop.wait(20); i++) assert_int_equal(wsxdp_poll(pair.client.handle, &event, 1, 0), 0);
+    for (int i = 0; i < 10 && loop.wait(20); i++)
+        assert_int_equal(wsxdp_poll(pair.client.handle, &event, 1, 0), 0);
     assert_int_equal(wsxdp_unhold(pair.client.handle, &held), WSXDP_OK);
     bool arrived = false;
     while (!arrived) {

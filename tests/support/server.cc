@@ -165,7 +165,8 @@ void TestPeer::reset() {
 
 // ---- the server ----
 
-TestServer::TestServer(int receive_buffer, int send_buffer_bytes, int backlog) : send_buffer(send_buffer_bytes) {
+TestServer::TestServer(int receive_buffer, int send_buffer_bytes, int backlog)
+    : send_buffer(send_buffer_bytes) {
     sockaddr_in address;
     memset(&address, 0, sizeof address);
     address.sin_family = AF_INET;
@@ -173,7 +174,8 @@ TestServer::TestServer(int receive_buffer, int send_buffer_bytes, int backlog) :
     socklen_t size = sizeof address;
     fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     // Before listen: the window that is announced to the client depends on it.
-    if (fd >= 0 && receive_buffer) setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+    if (fd >= 0 && receive_buffer)
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
     if (fd < 0 || bind(fd, reinterpret_cast<sockaddr *>(&address), size) != 0 || listen(fd, backlog) != 0)
         give_up("listen on 127.0.0.1");
     getsockname(fd, reinterpret_cast<sockaddr *>(&address), &size);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A WebSocket server that a test drives step by step in its own thread: sockets that never block, bytes that are
-// written exactly as the test says, frames that are read when the test asks. Over loopback a write is readable at
-// once by the other side, so a test that alternates between client and server needs no sleep and no thread.
+// A WebSocket server that a test drives step by step in its own thread: sockets that never block, bytes that
+// are written exactly as the test says, frames that are read when the test asks. Over loopback a write is
+// readable at once by the other side, so a test that alternates between client and server needs no sleep and
+// no thread.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -27,18 +28,18 @@ std::string wire_accept(const std::string &key);
 // One accepted connection.
 struct TestPeer {
     int fd = -1;
-    std::string in; // read and not used
+    std::string in;     // read and not used
     bool ended = false; // the client's FIN or RST was read
     bool was_reset = false;
 
-    size_t pull(size_t most = SIZE_MAX); // reads what is there; returns how much
+    size_t pull(size_t most = SIZE_MAX);   // reads what is there; returns how much
     size_t push(const std::string &bytes); // writes what the socket takes; returns how much
-    void send(const std::string &bytes); // all of it; ends the program when the socket takes no more
-    bool head(std::string *out); // the upgrade request, when whole; takes it out of `in`
+    void send(const std::string &bytes);   // all of it; ends the program when the socket takes no more
+    bool head(std::string *out);           // the upgrade request, when whole; takes it out of `in`
     static std::string field(const std::string &head, const std::string &name);
     static std::string answer(const std::string &head, const std::string &extra = "");
     bool next(WireFrame *frame); // takes a whole client frame out of `in`
-    void finish(); // FIN: no more from us, reading goes on
+    void finish();               // FIN: no more from us, reading goes on
     void close();
     void reset(); // RST
 
@@ -60,6 +61,6 @@ struct TestServer {
     bool accept(TestPeer *peer); // false: nobody waits
     std::string url(const std::string &target = "/") const;
 
-  private:
+private:
     int send_buffer;
 };

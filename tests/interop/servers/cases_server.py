@@ -11,7 +11,7 @@ import struct
 import time
 import zlib
 
-from cases_table import CLOSE, PING, PONG, TEXT, Wait, close_frame
+from cases_table import CLOSE, PING, PONG, TEXT, Frame, Wait, close_frame
 
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 LIMIT_S = 20
@@ -65,6 +65,7 @@ class Peer:
         self.buffer = bytearray()
         self.message, self.opcode, self.packed = bytearray(), 0, False
         self.received, self.closed, self.pauses = [], None, 400
+        self.unsent = bytearray()
         self.deflater = self.inflater = None
 
     # ---- the upgrade ----
@@ -106,12 +107,21 @@ class Peer:
                 self.pauses -= 1
                 time.sleep(PAUSE_S)
 
+    def flush(self):
+        data, self.unsent = self.unsent, bytearray()
+        self.stream.sendall(data)
+
     def send_frame(self, frame):
         size = len(frame.payload)
         length = (bytes([size]) if size < 126 else b"\x7e" + struct.pack(">H", size) if size < 65536
                   else b"\x7f" + struct.pack(">Q", size))
         data = bytes([frame.fin << 7 | frame.rsv << 4 | frame.opcode]) + length + frame.payload
-        self.send_pieces(data, frame.chop if frame.chop > 0 else max(1, len(data)))
+        if frame.chop == 0:
+            # With its neighbours: what follows a message must not keep the client from answering it.
+            self.unsent += data
+            return
+        self.flush()
+        self.send_pieces(data, frame.chop if frame.chop > 0 else len(data))
 
     def send_compressed(self, frame, payload, fragment):
         packed = (self.deflater.compress(payload) + self.deflater.flush(zlib.Z_SYNC_FLUSH))[:-4]
@@ -170,6 +180,9 @@ class Peer:
             self.closed = int.from_bytes(payload[:2], "big")
         elif opcode == PONG:
             self.received.append(("pong", payload))
+        elif opcode == PING:  # the client's keepalive, in cases that last
+            self.send_frame(Frame(PONG, payload))
+            self.flush()
 
     def unpack(self, data):
         if not self.packed:
@@ -197,11 +210,13 @@ class Peer:
     def send(self, case):
         for step in case.send:
             if isinstance(step, Wait):
+                self.flush()
                 self.wait(step)
             elif isinstance(step, bytes):
-                self.stream.sendall(step)
+                self.unsent += step
             else:
                 self.send_frame(step)
+        self.flush()
 
     def converse(self, case):
         for _ in range(case.count):
@@ -217,6 +232,7 @@ class Peer:
             self.received.clear()
             payload = stock.take(frame.payload)
             self.send_compressed(frame, payload, case.fragment)
+            self.flush()
             self.receive(1)
             self.compare([("message", payload, frame.opcode != TEXT)])
 
@@ -227,6 +243,7 @@ class Peer:
     def finish(self, case):
         if case.code is None and case.clean is None:
             self.send_frame(close_frame(1000))
+            self.flush()
         before = None if case.echo is None else len(self.received)
         while self.closed is None:
             self.take_frame()

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* lws_server [CERT KEY]: an echoing peer made of Debian's libwebsockets, with its permessage-deflate. Prints its port;
- * ends with its standard input. What it has not sent back yet it keeps whole; messages of any size. */
+/* lws_server [CERT KEY]: an echoing peer made of Debian's libwebsockets, with its permessage-deflate. Prints
+ * its port; ends with its standard input. What it has not sent back yet it keeps whole; messages of any size.
+ */
 #include <libwebsockets.h>
 #include <poll.h>
 #include <stdio.h>
@@ -23,13 +24,15 @@ struct session {
 
 static int keep(struct session *session, struct lws *wsi, const unsigned char *data, size_t size) {
     const unsigned char *at = data;
-    int binary = lws_frame_is_binary(wsi), begins = lws_is_first_fragment(wsi), ends = lws_is_final_fragment(wsi);
+    int binary = lws_frame_is_binary(wsi), begins = lws_is_first_fragment(wsi),
+        ends = lws_is_final_fragment(wsi);
     do {
         size_t take = size < piece_bytes ? size : piece_bytes;
         struct piece *piece = malloc(sizeof *piece);
         if (!piece) return -1;
         size -= take;
-        piece->flags = lws_write_ws_flags(binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT, begins, ends && size == 0);
+        piece->flags =
+            lws_write_ws_flags(binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT, begins, ends && size == 0);
         piece->size = take;
         piece->next = NULL;
         memcpy(piece->data + LWS_PRE, at, take);
@@ -62,13 +65,18 @@ static int send_next(struct session *session, struct lws *wsi) {
 static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t size) {
     struct session *session = user;
     switch (reason) {
-    case LWS_CALLBACK_ESTABLISHED: memset(session, 0, sizeof *session); break;
-    case LWS_CALLBACK_RECEIVE: return keep(session, wsi, in, size);
-    case LWS_CALLBACK_SERVER_WRITEABLE: return send_next(session, wsi);
+    case LWS_CALLBACK_ESTABLISHED:
+        memset(session, 0, sizeof *session);
+        break;
+    case LWS_CALLBACK_RECEIVE:
+        return keep(session, wsi, in, size);
+    case LWS_CALLBACK_SERVER_WRITEABLE:
+        return send_next(session, wsi);
     case LWS_CALLBACK_CLOSED:
         while (session->first) drop_first(session);
         break;
-    default: break;
+    default:
+        break;
     }
     return 0;
 }
