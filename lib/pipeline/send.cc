@@ -99,8 +99,7 @@ static int put_message(App *app, AppConnection *c, uint8_t opcode, bool compress
                        ByteView payload) {
     uint64_t part = c->settings->send_fragment_bytes;
     if (part == 0 || part > payload.size || opcode >= opcode_close) part = payload.size;
-    uint64_t frames = part != 0 ? (payload.size + part - 1) / part : 1;
-    if (frames == 0) frames = 1;
+    uint64_t frames = part < payload.size ? (payload.size + part - 1) / part : 1;
     uint64_t needed = payload.size + frames * frame_head_max;
     if (c->outbox.room() < needed) return no_room(app, c, needed);
     c->outbox.rewind_if_empty();

@@ -243,6 +243,8 @@ static void run(WsStage *s, WsConnection *c, uint32_t index) {
     if (free) free = parse(s, c, index);
     mark_last(s);
     set_blocked(s, c, !free);
+    bool partial = free && c->receiver.in_frame && !c->receiver.limits.stream;
+    c->words->frame_end.store(partial ? c->start + c->receiver.bytes_wanted() : 0, std::memory_order_relaxed);
 }
 
 // ---- metadata ----

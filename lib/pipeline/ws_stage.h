@@ -54,7 +54,7 @@ struct WsConnection {
     bool inflated_first = true;    // no piece of this message told yet
     Utf8 utf8;
     const Settings *settings = nullptr;
-    const ConnectionWords *words = nullptr;
+    ConnectionWords *words = nullptr;
     WsCounters counters{};
 };
 
