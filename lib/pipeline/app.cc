@@ -194,6 +194,7 @@ void app_release(App *app) {
     for (size_t i = 0; i < app->touched_count; i++) {
         AppConnection *c = &app->connections[app->touched[i]];
         c->touched = false;
+        c->released_sequence = c->sequence;
         if (c->id != 0) release_connection(app, c);
     }
     app->touched_count = 0;
@@ -201,13 +202,22 @@ void app_release(App *app) {
     app->notes.release();
 }
 
-// Where the event's bytes are in a ring, if they are: positions from the ring's head on.
-static bool position_of(const ByteRingConsumer &ring, const wsxdp_event *event, uint64_t *position) {
+// Where the event's bytes are in a ring, if they are: before `end`, which is where the last batch ends.
+static bool position_of(const ByteRingConsumer &ring, uint64_t end, const wsxdp_event *event,
+                        uint64_t *position) {
     if (ring.memory == nullptr || event->data < ring.memory || event->data >= ring.memory + 2 * ring.capacity)
         return false;
     uint64_t offset = static_cast<uint64_t>(event->data - ring.memory) & (ring.capacity - 1);
-    *position = ring.head + ((offset - ring.head) & (ring.capacity - 1));
-    return true;
+    uint64_t back = (end - offset) & (ring.capacity - 1);
+    if (back == 0 && event->len != 0) back = ring.capacity;
+    *position = end - back;
+    return event->len <= back;
+}
+
+// Memory is used again and again, so a pointer alone does not tell: messages are counted.
+static bool of_last_batch(const AppConnection *c, const wsxdp_event *event) {
+    if (event->kind == WSXDP_EVENT_FRAGMENT && event->sequence == c->released_sequence) return c->touched;
+    return c->touched && event->sequence > c->released_sequence && event->sequence <= c->sequence;
 }
 
 static int refuse(App *app, int code, const char *text) {
@@ -221,14 +231,13 @@ int app_hold(App *app, const wsxdp_event *event) {
     if (app->held_count == app->held_max)
         return refuse(app, WSXDP_E_HOLDS, "wsxdp_hold: hold.max events are held; raise it or unhold some");
     Held held = {app_index(app, c), EventSlot::inbox, 0, event->data};
-    bool found = c->touched && position_of(c->inbox, event, &held.position);
-    if (!found && c->touched && position_of(c->inflated, event, &held.position)) {
+    bool found = of_last_batch(c, event) && position_of(c->inbox, c->release_to, event, &held.position);
+    if (!found && of_last_batch(c, event) &&
+        position_of(c->inflated, c->inflated_release_to, event, &held.position)) {
         held.source = EventSlot::inflated;
         found = true;
     }
-    uint64_t end = held.source == EventSlot::inbox ? c->release_to : c->inflated_release_to;
-    if (!found || held.position + event->len > end)
-        return refuse(app, WSXDP_E_INVALID, "wsxdp_hold: not a message of the last batch");
+    if (!found) return refuse(app, WSXDP_E_INVALID, "wsxdp_hold: not a message of the last batch");
     app->held[app->held_count++] = held;
     c->holds++;
     return WSXDP_OK;

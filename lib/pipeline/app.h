@@ -26,7 +26,8 @@ struct AppConnection {
     bool message_compressed = false;
     uint32_t holds = 0;
     uint64_t sequence = 0;
-    uint64_t lost = 0; // dropped and not told yet
+    uint64_t released_sequence = 0; // messages up to here were of earlier batches
+    uint64_t lost = 0;              // dropped and not told yet
     uint64_t epoch = 0;
     ByteRingProducer outbox;
     ByteRingConsumer inbox;

@@ -96,15 +96,17 @@ static void count_read(Transport *t, Connection *c, int64_t got, size_t asked) {
     c->likely_more = static_cast<size_t>(got) >= asked / 2 || got >= 16384;
 }
 
-// Far into the ring with only the beginning of a frame left, read no further than that frame's end: the inbox is then
-// empty after the next release and starts again in memory that is in cache. Costs one short read per lap of this.
+// Far into the ring with only the beginning of a frame left, read no further than that frame's end: the inbox
+// is then empty after the next release and starts again in memory that is in cache. Costs one short read per
+// lap of this.
 constexpr uint64_t hot_bytes = 256 * 1024;
 
 static size_t stop_at_frame_end(const Connection *c, size_t asked) {
     bool far = (c->inbox.tail & (c->inbox.capacity - 1)) >= hot_bytes;
     if (!far || c->inbox.used() == 0) return asked;
     uint64_t end = c->area.words->frame_end.load(std::memory_order_relaxed);
-    return end > c->inbox.tail && end - c->inbox.tail < asked ? static_cast<size_t>(end - c->inbox.tail) : asked;
+    return end > c->inbox.tail && end - c->inbox.tail < asked ? static_cast<size_t>(end - c->inbox.tail)
+                                                              : asked;
 }
 
 static bool receive_plain(Transport *t, Connection *c, uint64_t room) {

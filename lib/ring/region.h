@@ -55,8 +55,8 @@ struct ConnectionWords {
     // The keepalive ping under way: written by the transport before it sends, read by ws when a pong comes.
     std::atomic<uint64_t> ping_cookie;
     std::atomic<uint64_t> ping_tick;
-    // Where the frame that ws has the beginning of will end, 0 if it cannot tell: a read that stops there leaves
-    // the inbox empty once the app has released, and the inbox goes back to its first pages.
+    // Where the frame that ws has the beginning of will end, 0 if it cannot tell: a read that stops there
+    // leaves the inbox empty once the app has released, and the inbox goes back to its first pages.
     std::atomic<uint64_t> frame_end;
     // The app's answer to an OPEN event: what lies in the outbox from epoch_start on belongs to opening
     // number `epoch`. What was queued for a connection that is gone is never sent to its successor.
