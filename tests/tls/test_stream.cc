@@ -526,7 +526,8 @@ void test_damaged_handshake(void **) {
             peer.give(client.take());
             peer.step();
             client.pending = peer.take();
-            size = client.pending.size();
+            size = client.pending.size(); // differs a little each time: so do signatures
+            if (at >= size) break;
             client.pending[at] = static_cast<char>(client.pending[at] ^ 0x21);
             int result = client.handshake();
             for (int turn = 0; turn < 5 && result == 0; turn++) {
