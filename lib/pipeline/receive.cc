@@ -191,7 +191,7 @@ bool receive_from(Transport *t, Connection *c) {
     if (t->metadata.room(notes_reserve + 1) <= notes_reserve) return false;
     c->inbox.room(); // sees what was released
     c->inbox.rewind_if_empty();
-    uint64_t room = c->inbox.room();
+    uint64_t room = c->inbox.capacity - c->inbox.used();
     uint64_t needs = c->tls != nullptr ? inbox_slack_bytes + 1024 : 1;
     if (room < needs) {
         stall(t, c);
