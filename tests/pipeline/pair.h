@@ -106,3 +106,29 @@ inline std::string text_of(size_t size, unsigned seed = 1) {
     }
     return out;
 }
+
+// Every call that only the owner may make, refused alike.
+inline void refused_by_every_call(wsxdp *handle, int code) {
+    wsxdp_event event;
+    memset(&event, 0, sizeof event);
+    wsxdp_stats_t stats;
+    stats.struct_size = sizeof stats;
+    void *room;
+    uint32_t id;
+    wsxdp_sender *sender;
+    char text[10];
+    assert_int_equal(wsxdp_poll(handle, &event, 1, 0), code);
+    assert_int_equal(wsxdp_release(handle), code);
+    assert_int_equal(wsxdp_hold(handle, &event), code);
+    assert_int_equal(wsxdp_unhold(handle, &event), code);
+    assert_int_equal(wsxdp_send(handle, 0, WSXDP_TEXT, "x", 1, 0), code);
+    assert_int_equal(wsxdp_send_begin(handle, 0, WSXDP_TEXT, 1, &room), code);
+    assert_int_equal(wsxdp_send_commit(handle, 0, 1, 0), code);
+    assert_int_equal(wsxdp_close(handle, 0, 1000, "", 0), code);
+    assert_int_equal(wsxdp_abort(handle, 0), code);
+    assert_int_equal(wsxdp_connect(handle, "echo:", nullptr, &id), code);
+    assert_int_equal(wsxdp_sender_open(handle, 0, 0, &sender), code);
+    assert_int_equal(wsxdp_stats(handle, 0, &stats), code);
+    assert_int_equal(wsxdp_info(handle, 0, "url", text, sizeof text), code);
+    assert_int_equal(wsxdp_last_error(handle, text, sizeof text), code);
+}
