@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: MIT
+// Everything that leaves, in this order: resets, SYN, what is lost, a tail probe, new data and FIN, then
+// probes and acknowledgements that found no data to ride on. State changes only once the sink has taken the
+// packet, so that a full sink costs nothing but the call.
+#include "parts.h"
+
+namespace wx {
+
+namespace {
+
+struct Out {
+    TcpConnection *c;
+    TcpSink *sink;
+    Nanos now;
+    uint32_t count;
+    bool full; // the sink took one packet no more
+};
+
+// Bytes of options on a segment with ACK, and which they are.
+struct Plan {
+    TcpOptions options;
+    uint32_t size;
+};
+
+} // namespace
+
+static void plan_options(const TcpConnection *c, Nanos now, Plan *plan) {
+    plan->options.sack_count = 0;
+    plan->options.has_mss = plan->options.has_scale = plan->options.sack_permitted = false;
+    plan->options.has_timestamps = c->timestamps;
+    plan->size = 0;
+    if (c->timestamps) {
+        plan->options.ts_value = tcp_timestamp(c, now);
+        plan->options.ts_echo = c->ts_recent;
+        plan->size = 12;
+    }
+    if (!c->sack || (c->rx.held_count == 0 && !c->dsack_owed)) return;
+    unsigned most = c->timestamps ? tcp_sack_max - 1 : tcp_sack_max, count = 0;
+    if (c->dsack_owed) plan->options.sacks[count++] = c->dsack;
+    count += reassembly_sacks(&c->rx, plan->options.sacks + count, most - count);
+    if (count == 0) return;
+    plan->options.sack_count = static_cast<uint8_t>(count);
+    plan->size += 4 + 8 * count;
+}
+
+// The window field for this moment, and the right edge that the peer reads from it.
+static uint16_t select_window(const TcpConnection *c, uint32_t next, uint32_t *edge) {
+    uint32_t target = tcp_window_target(c);
+    uint32_t step = c->config.receive_bytes / 2;
+    if (step > c->announced_mss) step = c->announced_mss;
+    // The receiver's silly window syndrome: the edge moves by a segment's size or not at all (RFC 9293
+    // section 3.8.6.2.2).
+    if (seq_diff(target, c->advertised) < static_cast<int32_t>(step)) target = c->advertised;
+    int32_t open = seq_diff(target, next);
+    uint32_t window = open > 0 ? static_cast<uint32_t>(open) : 0;
+    uint32_t field = window >> c->receive_scale;
+    if (seq_before(next + (field << c->receive_scale), c->advertised)) field++; // never to the left
+    if (field > 65535) field = 65535;
+    *edge = seq_max(c->advertised, next + (field << c->receive_scale));
+    return static_cast<uint16_t>(field);
+}
+
+// The usual header: no option, or only the timestamp.
+static size_t write_plain_options(uint8_t *tcp, const Plan &plan) {
+    if (plan.size == 0) return tcp_header_size;
+    store_be32(tcp + 20, 0x0101080A); // two NOPs, kind 8, length 10
+    store_be32(tcp + 24, plan.options.ts_value);
+    store_be32(tcp + 28, plan.options.ts_echo);
+    return tcp_header_size + 12;
+}
+
+// A segment with ACK: data, FIN, or neither. Returns false when the sink is full.
+static bool emit(Out *out, uint8_t flags, uint32_t seq, const SendPieces *payload, const Plan &plan,
+                 bool again) {
+    TcpConnection *c = out->c;
+    uint8_t headers[ip6_header_size + tcp_header_max];
+    memcpy(headers, c->head, c->ip_size + tcp_header_size);
+    uint8_t *tcp = headers + c->ip_size;
+    uint32_t next = tcp_receive_next(c), edge = 0, size = payload ? payload->size : 0;
+    uint16_t window = select_window(c, next, &edge);
+    size_t head_size;
+    if (plan.options.sack_count == 0) {
+        store_be32(tcp + 4, seq);
+        store_be32(tcp + 8, next);
+        head_size = write_plain_options(tcp, plan);
+        tcp[12] = static_cast<uint8_t>(head_size << 2);
+        tcp[13] = flags;
+        store_be16(tcp + 14, window);
+    } else {
+        TcpSegment s;
+        s.source_port = c->tuple.local_port;
+        s.destination_port = c->tuple.remote_port;
+        s.seq = seq;
+        s.ack = next;
+        s.flags = flags;
+        s.window = window;
+        s.options = plan.options;
+        head_size = tcp_write_header(ByteSpan(tcp, tcp_header_max), s);
+    }
+    uint16_t length = static_cast<uint16_t>(head_size + size);
+    uint8_t length_bytes[2];
+    store_be16(length_bytes, length);
+    uint16_t length_word;
+    memcpy(&length_word, length_bytes, 2);
+    tcp_finish(tcp, head_size, checksum_add(c->pseudo, length_word), payload ? payload->sum : 0);
+    ip_set_payload_size(headers, length);
+    TcpPacket packet;
+    packet.headers = ByteView(headers, c->ip_size + head_size);
+    packet.payload = size != 0 ? payload : nullptr;
+    packet.again = again;
+    if (!out->sink->send(out->sink, packet)) {
+        out->full = true;
+        c->stats.sink_full++;
+        return false;
+    }
+    out->count++;
+    c->stats.segments_out++;
+    c->advertised = edge;
+    c->last_ack_sent = next;
+    if (c->dsack_owed && plan.options.sack_count != 0) {
+        c->dsack_owed = false;
+        c->stats.dsacks_out++;
+    }
+    ack_policy_on_sent(&c->acks);
+    return true;
+}
+
+static bool send_whole(Out *out, const TcpSegment &s) {
+    TcpConnection *c = out->c;
+    uint8_t packet_bytes[ip6_header_size + tcp_header_max];
+    memcpy(packet_bytes, c->head, c->ip_size);
+    uint8_t *tcp = packet_bytes + c->ip_size;
+    size_t size = tcp_write_header(ByteSpan(tcp, tcp_header_max), s);
+    uint8_t length_bytes[2];
+    store_be16(length_bytes, static_cast<uint16_t>(size));
+    uint16_t length_word;
+    memcpy(&length_word, length_bytes, 2);
+    tcp_finish(tcp, size, checksum_add(c->pseudo, length_word), 0);
+    ip_set_payload_size(packet_bytes, size);
+    TcpPacket packet;
+    packet.headers = ByteView(packet_bytes, c->ip_size + size);
+    if (!out->sink->send(out->sink, packet)) {
+        out->full = true;
+        c->stats.sink_full++;
+        return false;
+    }
+    out->count++;
+    c->stats.segments_out++;
+    return true;
+}
+
+static TcpSegment plain_segment(const TcpConnection *c) {
+    TcpSegment s;
+    s.source_port = c->tuple.local_port;
+    s.destination_port = c->tuple.remote_port;
+    return s;
+}
+
+static void send_reset(Out *out) {
+    TcpConnection *c = out->c;
+    TcpSegment s = plain_segment(c);
+    s.seq = c->reset_seq;
+    s.flags = tcp_rst;
+    if (c->reset_with_ack) {
+        s.flags |= tcp_ack;
+        s.ack = tcp_receive_next(c);
+    }
+    if (send_whole(out, s)) c->send_reset = false;
+}
+
+static void send_syn(Out *out) {
+    TcpConnection *c = out->c;
+    bool answer = c->state == TcpState::syn_received;
+    TcpSegment s = plain_segment(c);
+    s.seq = c->iss;
+    s.flags = static_cast<uint8_t>(answer ? tcp_syn | tcp_ack : tcp_syn);
+    s.ack = answer ? tcp_receive_next(c) : 0;
+    s.window = static_cast<uint16_t>(c->config.receive_bytes > 65535 ? 65535 : c->config.receive_bytes);
+    s.options.has_mss = true;
+    s.options.mss = c->announced_mss;
+    s.options.sack_permitted = answer ? c->sack : c->config.sack;
+    s.options.has_timestamps = answer ? c->timestamps : c->config.timestamps;
+    s.options.ts_value = tcp_timestamp(c, out->now);
+    s.options.ts_echo = answer ? c->ts_recent : 0;
+    s.options.has_scale = answer ? c->scaling : c->config.window_scaling;
+    s.options.scale = c->receive_scale;
+    if (!send_whole(out, s)) return;
+    c->send_syn = false;
+    c->send_next = c->iss + 1;
+    c->syn_count++;
+    c->syn_sent_at = out->now;
+    c->retransmit_at = out->now + rtt_timeout(&c->rtt);
+    if (answer) {
+        c->advertised = seq_max(c->advertised, tcp_receive_next(c) + s.window);
+        c->last_ack_sent = s.ack;
+        ack_policy_on_sent(&c->acks);
+    }
+}
+
+// ---- data ----
+
+// Sends [seq, seq + size) and, with fin, the FIN after it.
+static bool send_range(Out *out, uint32_t seq, uint32_t size, bool fin, bool join, const Plan &plan,
+                       bool again, uint32_t *sent) {
+    TcpConnection *c = out->c;
+    SendPieces pieces;
+    if (size != 0) send_buffer_view(&c->tx, seq, size, join, &pieces);
+    *sent = pieces.size;
+    bool last = seq + pieces.size == c->tx.end;
+    uint8_t flags = tcp_ack;
+    if (pieces.size != 0 && (pieces.push || last)) flags |= tcp_psh;
+    if (fin && last) flags |= tcp_fin;
+    return emit(out, flags, seq, &pieces, plan, again);
+}
+
+static uint32_t room_beside(const TcpConnection *c, const Plan &plan) {
+    return c->mss > plan.size ? c->mss - plan.size : 1;
+}
+
+static bool resend(Out *out, SentSegment *segment) {
+    TcpConnection *c = out->c;
+    Plan plan;
+    plan_options(c, out->now, &plan);
+    bool fin = (segment->flags & sent_fin) != 0;
+    uint32_t size = segment->end - segment->seq - fin, most = room_beside(c, plan);
+    if (size > most) { // the path takes less than when it was sent
+        if (!scoreboard_split(&c->sent, segment, segment->seq + most)) {
+            // No entry left: what is sent goes without blocks, which are advice.
+            plan.options.sack_count = 0;
+            plan.size = c->timestamps ? 12 : 0;
+            most = room_beside(c, plan);
+            if (size > most) return false;
+        } else {
+            size = most;
+            fin = false;
+        }
+    }
+    uint32_t sent = 0;
+    // All of the segment again, whatever chunks it was made of: its end is the next one's beginning.
+    SendPieces pieces;
+    if (size != 0) send_buffer_view(&c->tx, segment->seq, size, true, &pieces);
+    sent = pieces.size;
+    if (sent < size) return false; // cannot be: it was sent in no more pieces
+    bool last = segment->seq + sent == c->tx.end;
+    uint8_t flags = static_cast<uint8_t>(tcp_ack | (sent != 0 && (pieces.push || last) ? tcp_psh : 0) |
+                                         (fin ? tcp_fin : 0));
+    if (!emit(out, flags, segment->seq, &pieces, plan, true)) return false;
+    scoreboard_sent_again(&c->sent, segment, out->now, tcp_timestamp(c, out->now));
+    congestion_on_sent(&c->congestion, size);
+    c->stats.retransmitted++;
+    c->stats.retransmitted_bytes += size;
+    c->undo_retransmits++;
+    c->last_sent = out->now;
+    if (c->retransmit_at == never) c->retransmit_at = out->now + rtt_timeout(&c->rtt);
+    return true;
+}
+
+static void resend_lost(Out *out) {
+    TcpConnection *c = out->c;
+    while (!out->full && c->sent.lost_count != 0) {
+        SentSegment *segment = scoreboard_next_lost(&c->sent);
+        if (segment == nullptr) break;
+        uint32_t size = segment->end - segment->seq, flight = tcp_in_flight(c);
+        bool fits = flight + (size < c->mss ? size : c->mss) <= c->congestion.window || flight == 0;
+        if (!fits && !c->force_retransmit) break;
+        if (!resend(out, segment)) break;
+        c->force_retransmit = false;
+    }
+}
+
+static void note_new(Out *out, uint32_t size, bool fin) {
+    TcpConnection *c = out->c;
+    uint32_t end = c->send_next + size + fin;
+    bool first = tcp_outstanding(c) == 0;
+    scoreboard_add(&c->sent, c->send_next, end, fin ? sent_fin : 0, out->now, tcp_timestamp(c, out->now));
+    c->send_next = end;
+    c->last_sent = out->now;
+    c->stats.bytes_out += size;
+    congestion_on_sent(&c->congestion, size);
+    if (fin) {
+        c->fin_sent = true;
+        c->state = c->state == TcpState::close_wait ? TcpState::last_ack : TcpState::fin_wait_1;
+    }
+    if (first) c->give_up_at = out->now + c->config.user_timeout;
+    c->persist_at = never;
+    c->sws_override = false;
+    if (first || c->recovery == Recovery::open) tcp_arm_retransmit(c, false, out->now);
+}
+
+enum class Gate : uint8_t { open, window, small, congestion, nagle };
+
+// Whether a segment of this size may go now.
+static Gate gate(const TcpConnection *c, uint32_t size, uint32_t unsent, uint32_t most, int32_t usable) {
+    if (usable <= 0 && size != 0) return Gate::window;
+    // The sender's silly window syndrome (RFC 9293 section 3.8.6.2.1): a segment that only the window makes
+    // small waits.
+    bool cut = size < most && size < unsent && static_cast<int32_t>(size) == usable;
+    if (cut && size < c->max_window / 2 && !c->sws_override) return Gate::small;
+    uint32_t flight = tcp_in_flight(c);
+    if (flight != 0 && flight + size > c->congestion.window) return Gate::congestion;
+    if (c->config.nagle && size < most && !c->fin_queued && tcp_outstanding(c) != 0) return Gate::nagle;
+    return Gate::open;
+}
+
+// The next segment of new data. tail: a tail loss probe, which congestion control does not hold back.
+static bool send_next_new(Out *out, bool tail) {
+    TcpConnection *c = out->c;
+    if (scoreboard_full(&c->sent)) return false;
+    uint32_t unsent = tcp_unsent(c);
+    bool fin = c->fin_queued && !c->fin_sent;
+    if (unsent == 0 && !fin) return false;
+    Plan plan;
+    plan_options(c, out->now, &plan);
+    uint32_t most = room_beside(c, plan), size = unsent < most ? unsent : most;
+    int32_t usable = seq_diff(c->send_una + c->send_window, c->send_next);
+    if (unsent == 0 && usable <= 0) { // a FIN also needs a window
+        tcp_arm_persist(c, out->now);
+        return false;
+    }
+    if (usable > 0 && size > static_cast<uint32_t>(usable)) size = static_cast<uint32_t>(usable);
+    // A chunk of more than half a segment leaves from where it lies; joined with the next it would have to be
+    // copied.
+    bool join = c->config.nagle;
+    if (!join && size != 0) {
+        SendPieces first;
+        send_buffer_view(&c->tx, c->send_next, size, false, &first);
+        join = first.size <= most / 2;
+        if (!join) size = first.size;
+    }
+    Gate verdict = gate(c, size, unsent, most, usable);
+    if (verdict == Gate::window || verdict == Gate::small) {
+        if (verdict == Gate::small || tcp_outstanding(c) == 0) tcp_arm_persist(c, out->now);
+        return false;
+    }
+    if (verdict == Gate::congestion && !tail) {
+        c->window_limited = true;
+        return false;
+    }
+    if (verdict == Gate::nagle) return false;
+    bool with_fin = fin && size == unsent && (size == 0 || static_cast<uint32_t>(usable) > size);
+    uint32_t sent = 0;
+    if (!send_range(out, c->send_next, size, with_fin, join, plan, false, &sent)) return false;
+    note_new(out, sent, with_fin && c->send_next + sent == c->tx.end);
+    return true;
+}
+
+static void send_tail_probe(Out *out) {
+    TcpConnection *c = out->c;
+    if (scoreboard_count(&c->sent) == 0 || c->recovery != Recovery::open) {
+        c->probe_tail = false;
+        return;
+    }
+    bool fresh = tcp_unsent(c) != 0 && send_next_new(out, true);
+    if (!fresh && !out->full) {
+        SentSegment *last = scoreboard_at(&c->sent, scoreboard_count(&c->sent) - 1);
+        if (!(last->flags & sent_sacked) && !resend(out, last) && out->full) return;
+    }
+    if (out->full) return;
+    c->probe_tail = false;
+    c->tail_probe.outstanding = true;
+    c->tail_probe_spent = true;
+    c->tail_probe.again = !fresh;
+    c->tail_probe.end = c->send_next;
+    c->tail_probe_at = never;
+    c->stats.tail_probes++;
+    c->retransmit_at = out->now + rtt_timeout(&c->rtt);
+}
+
+static void send_data(Out *out) {
+    TcpConnection *c = out->c;
+    c->window_limited = false;
+    if (c->sent.lost_count != 0) resend_lost(out);
+    if (c->probe_tail && !out->full) send_tail_probe(out);
+    if (tcp_unsent(c) == 0 && !(c->fin_queued && !c->fin_sent)) return;
+    Nanos idle = out->now - c->last_sent;
+    if (tcp_outstanding(c) == 0) congestion_on_idle(&c->congestion, idle, rtt_timeout(&c->rtt));
+    while (!out->full && tcp_sends(c) && c->sent.lost_count == 0 && send_next_new(out, false)) {
+    }
+}
+
+// ---- acknowledgements ----
+
+static void send_ack(Out *out, uint32_t seq) {
+    TcpConnection *c = out->c;
+    Plan plan;
+    plan_options(c, out->now, &plan);
+    if (emit(out, tcp_ack, seq, nullptr, plan, false)) c->stats.acks_out++;
+}
+
+static void send_acks(Out *out) {
+    TcpConnection *c = out->c;
+    if (c->probe_window) {
+        // One sequence number back: every receiver answers it, and nothing of ours is spent.
+        send_ack(out, c->send_una - 1);
+        if (out->full) return;
+        c->probe_window = false;
+    }
+    while (c->duplicate_acks_owed > 1 && !out->full) {
+        send_ack(out, c->send_next);
+        if (out->full) return;
+        c->duplicate_acks_owed--;
+        c->acks.at_once = true; // the last of them
+    }
+    c->duplicate_acks_owed = 0;
+    if (!out->full && ack_policy_due(&c->acks, out->now)) send_ack(out, c->send_next);
+}
+
+uint32_t tcp_output(TcpConnection *c, TcpSink *sink, Nanos now) {
+    Out out = {c, sink, now, 0, false};
+    if (c->send_reset) send_reset(&out);
+    if (c->state == TcpState::closed || c->state == TcpState::listen || out.full) return out.count;
+    if (c->state == TcpState::syn_sent || c->state == TcpState::syn_received) {
+        if (c->send_syn) send_syn(&out);
+        if (c->state == TcpState::syn_sent || out.full || !ack_policy_due(&c->acks, now)) return out.count;
+    }
+    if (tcp_sends(c)) {
+        send_data(&out);
+        c->flight_peak = tcp_in_flight(c);
+    }
+    if (c->state == TcpState::fin_wait_2 && c->reading_over && c->state_at == never)
+        c->state_at = now + c->config.fin_wait_2;
+    if (!out.full) send_acks(&out);
+    return out.count;
+}
+
+} // namespace wx
