@@ -31,6 +31,7 @@ static void read_blocks(TcpConnection *c, const TcpSegment &s, Nanos now, AckFac
     unsigned from = 0;
     if (is_dsack(s)) {
         facts->dsack = true;
+        facts->dsack_end = s.options.sacks[0].end;
         SackBlock block = s.options.sacks[0];
         facts->dsack_of_probe =
             c->tail_probe.outstanding && c->tail_probe.again && block.end == c->tail_probe.end;
@@ -67,16 +68,21 @@ static bool update_window(TcpConnection *c, const TcpSegment &s, bool advanced) 
         seq_before(c->window_seq, s.seq) || (c->window_seq == s.seq && seq_until(c->window_ack, s.ack));
     if (!newer && !advanced) return false;
     uint32_t window = uint32_t{s.window} << c->send_scale;
-    bool changed = window != c->send_window;
+    bool changed = window != c->send_window, was_closed = c->send_window == 0;
     c->window_seq = s.seq;
     c->window_ack = s.ack;
     c->send_window = window;
     if (window > c->max_window) c->max_window = window;
-    if (changed && window == 0) c->stats.zero_windows++;
+    if (changed && window == 0) {
+        c->stats.zero_windows++;
+        // What ran was for a small window: the first probe of a closed one waits its own time (SHLD-29).
+        c->persist_at = never;
+    }
     if (window != 0) {
         c->persist_backoff = 0;
-        c->persist_at = never; // tcp_output arms it again if what is open is still too little
-        c->sws_override = false;
+        // tcp_output arms it again if what is open is too little. It then runs on, however often the peer
+        // says so.
+        if (was_closed) c->persist_at = never;
         if (c->stalled) {
             c->stalled = false;
             c->notices |= tcp_peer_resumed;
@@ -129,14 +135,16 @@ bool tcp_process_ack(TcpConnection *c, const TcpSegment &s, Nanos now) {
     }
     if (c->sack && s.options.sack_count != 0) read_blocks(c, s, now, &facts);
     bool changed = seq_before(s.ack, c->send_una) ? false : update_window(c, s, facts.advanced);
-    facts.duplicate = !facts.advanced && outstanding && s.ack == c->send_una && s.payload.size == 0 &&
-                      !changed && !(s.flags & (tcp_syn | tcp_fin));
+    facts.repeats = !facts.advanced && s.ack == c->send_una && s.payload.size == 0 && !changed &&
+                    !(s.flags & (tcp_syn | tcp_fin));
+    facts.duplicate = facts.repeats && outstanding;
     if (facts.duplicate) c->stats.duplicate_acks_in++;
     // A peer with a closed window that answers is alive, and may keep it closed for as long as it likes (RFC
     // 9293 section 3.8.6.1).
     if ((closed || c->send_window == 0) && c->give_up_at != never)
         c->give_up_at = now + c->config.user_timeout;
-    if (facts.advanced || facts.had_sack || facts.dsack || facts.duplicate) {
+    if (facts.advanced || facts.had_sack || facts.dsack || facts.duplicate ||
+        (facts.repeats && c->tail_probe.outstanding)) {
         take_round_trip(c, facts, now);
         tcp_recovery_on_ack(c, facts, now);
         if (facts.advanced || facts.report.delivered != 0) tcp_arm_retransmit(c, true, now);

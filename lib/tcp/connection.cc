@@ -52,8 +52,14 @@ const char *tcp_config_problem(const TcpConfig &config) {
         return "held_pieces, ack_segments, syn_tries and initial_segments must be 1 or more";
     if (config.rtt.min <= 0 || config.rtt.initial < config.rtt.min || config.rtt.max < config.rtt.initial)
         return "retransmission timeouts must be min <= initial <= max";
-    if (config.user_timeout <= 0 || config.ack_delay < 0 || config.keepalive_idle < 0)
+    if (config.user_timeout <= 0) return "user_timeout must be more than 0";
+    if (config.ack_delay < 0 || config.peer_ack_delay < 0 || config.keepalive_idle < 0 ||
+        config.time_wait < 0 || config.fin_wait_2 < 0)
         return "times must not be negative";
+    constexpr uint32_t tries_max = 255; // what keepalive_sent counts
+    if (config.keepalive_idle > 0 &&
+        (config.keepalive_interval <= 0 || config.keepalive_tries == 0 || config.keepalive_tries > tries_max))
+        return "keepalive_interval must be more than 0, keepalive_tries from 1 to 255";
     return nullptr;
 }
 
@@ -170,6 +176,9 @@ void tcp_consume(TcpConnection *c, uint32_t bytes) {
         c->stats.bytes_in += c->rx.next - before;
         c->notices |= tcp_readable;
         ack_policy_now(&c->acks);
+        tcp_take_fin(c, c->last_received);
+        // Its time begins when the FIN is acknowledged: at the next tcp_output.
+        if (c->state == TcpState::time_wait) c->state_at = never;
     }
     if (!tcp_synchronized(c) || c->fin_known) return;
     uint32_t next = tcp_receive_next(c);
@@ -177,7 +186,9 @@ void tcp_consume(TcpConnection *c, uint32_t bytes) {
     // The peer hears of a window that has doubled by a segment or more; smaller steps wait for the next
     // segment out.
     if (offered < 0) offered = 0;
-    if (possible >= 2 * offered && possible - offered >= static_cast<int32_t>(c->announced_mss))
+    int32_t most = static_cast<int32_t>(65535u << c->receive_scale); // that a header can tell
+    if (possible > most) possible = most;
+    if (possible >= 2 * offered && possible - offered >= static_cast<int32_t>(tcp_window_step(c)))
         ack_policy_now(&c->acks);
 }
 
@@ -189,8 +200,15 @@ void tcp_finish(TcpConnection *c) {
 void tcp_close(TcpConnection *c) {
     if (c->state == TcpState::syn_sent) return tcp_end_with(c, TcpEnd::aborted);
     // What the peer sent and nobody will read is lost: it must hear of it (RFC 9293 section 3.6.1).
-    if (tcp_synchronized(c) && c->state != TcpState::time_wait && reassembly_unread(&c->rx) != 0)
-        return tcp_abort(c);
+    // That holds in CLOSING and LAST-ACK too, where an abort alone tells nobody.
+    if (tcp_synchronized(c) && c->state != TcpState::time_wait && reassembly_unread(&c->rx) != 0) {
+        uint32_t next = c->send_next;
+        tcp_abort(c);
+        c->send_reset = true;
+        c->reset_with_ack = true;
+        c->reset_seq = next;
+        return;
+    }
     c->reading_over = true;
     tcp_finish(c);
 }
@@ -257,6 +275,7 @@ TimeWait tcp_time_wait_entry(const TcpConnection *c) {
 
 void tcp_retire(TcpConnection *c, Nanos now) {
     if (c->state != TcpState::time_wait) return;
+    if (c->state_at == never) c->state_at = now + c->config.time_wait;
     if (c->state_at > now) time_wait_add(&c->host->time_wait, tcp_time_wait_entry(c));
     tcp_end_with(c, TcpEnd::closed);
 }

@@ -30,19 +30,29 @@ void tcp_acknowledge_syn(TcpConnection *c, const TcpSegment &s, Nanos now) {
     c->window_ack = s.ack;
 }
 
-void tcp_now_established(TcpConnection *c, Nanos now) {
+// A SYN that was sent more than once leaves its round trip to the echoed timestamp.
+static void sample_syn(TcpConnection *c, const TcpSegment &s, Nanos now) {
+    if (c->syn_count == 1) {
+        rtt_sample(&c->rtt, now > c->syn_sent_at ? now - c->syn_sent_at : 1, now);
+        return;
+    }
+    rtt_end_back_off(&c->rtt);
+    if (!c->timestamps || !s.options.has_timestamps || s.options.ts_echo == 0) return;
+    int32_t ticks = seq_diff(tcp_timestamp(c, now), s.options.ts_echo);
+    if (ticks >= 0) rtt_sample(&c->rtt, (ticks > 0 ? ticks : 1) * tcp_timestamp_tick, now);
+}
+
+void tcp_now_established(TcpConnection *c, const TcpSegment &s, Nanos now) {
+    bool crossed = c->state == TcpState::syn_received && !c->passive; // a SYN and a SYN-ACK: no repetition
+    uint32_t needed = crossed ? 2 : 1;
     c->state = TcpState::established;
     c->send_una = c->iss + 1;
     c->retransmit_at = never;
     c->send_syn = false;
     congestion_open(&c->congestion, c->config.congestion, tcp_segment_payload(c), c->config.initial_segments);
-    if (c->syn_count == 1) {
-        rtt_sample(&c->rtt, now > c->syn_sent_at ? now - c->syn_sent_at : 1, now);
-    } else {
-        rtt_end_back_off(&c->rtt);
-        rtt_syn_was_lost(&c->rtt);
-        if (c->syn_count > 2) congestion_after_lost_syn(&c->congestion);
-    }
+    sample_syn(c, s, now);
+    if (c->syn_count > needed) rtt_syn_was_lost(&c->rtt);
+    if (c->syn_count > needed + 1) congestion_after_lost_syn(&c->congestion);
     if (c->config.keepalive_idle > 0) c->keepalive_at = now + c->config.keepalive_idle;
     c->notices |= tcp_connected | tcp_writable;
 }
@@ -79,11 +89,11 @@ void tcp_handshake_input(TcpConnection *c, const TcpSegment &s, FrameId frame, b
         c->retransmit_at = never;
         return;
     }
-    tcp_now_established(c, now);
+    tcp_now_established(c, s, now);
     ack_policy_now(&c->acks);
-    // Data and FIN may ride on the SYN-ACK: the window we offer with our first ACK covers them.
-    if (s.payload.size == 0 && !(s.flags & tcp_fin)) return;
+    // The window that our SYN offered: data and FIN may ride on the SYN-ACK or follow it at once.
     c->advertised = c->rx.next + (c->config.receive_bytes > 65535 ? 65535 : c->config.receive_bytes);
+    if (s.payload.size == 0 && !(s.flags & tcp_fin)) return;
     TcpSegment rest = s;
     rest.seq++;
     rest.flags &= static_cast<uint8_t>(~tcp_syn);

@@ -48,6 +48,10 @@ static void answer_unacceptable(TcpConnection *c, const TcpSegment &s, Nanos now
 static bool acceptable(const TcpConnection *c, const TcpSegment &s) {
     uint32_t next = tcp_receive_next(c), edge = seq_max(c->advertised, next), length = s.length();
     if (s.seq == next) return true; // with a closed window: its acknowledgement counts, not its data
+    // Right at the edge as well: from there a peer acknowledges that has filled the window and lost a segment
+    // of it. Strictly table 6 refuses it, and what the peer acknowledges, and that it lives, would not be
+    // heard. Not for resets: RFC 5961 section 3.2.
+    if (length == 0 && s.seq == edge) return !(s.flags & tcp_rst);
     if (length == 0) return seq_after(s.seq, next) && seq_before(s.seq, edge);
     uint32_t last = s.seq + length - 1;
     bool begins_inside = seq_after(s.seq, next) && seq_before(s.seq, edge);
@@ -91,7 +95,7 @@ static void on_reset(TcpConnection *c, const TcpSegment &s, Nanos now) {
     tcp_challenge(c, now);
 }
 
-static void take_fin(TcpConnection *c, Nanos now) {
+void tcp_take_fin(TcpConnection *c, Nanos now) {
     if (!c->fin_known || c->fin_taken || c->rx.next != c->fin_received) return;
     c->fin_taken = true;
     c->notices |= tcp_peer_finished;
@@ -139,13 +143,21 @@ static void on_placed(TcpConnection *c, Placed placed, Nanos now) {
     }
 }
 
-// Data beyond a FIN, or after reading was given up.
+// Data after reading was given up.
 static bool refuses_payload(TcpConnection *c, uint32_t end) {
+    if (c->fin_known) end = seq_min(end, c->fin_received); // nothing follows it
     if (c->reading_over && seq_after(end, c->rx.next)) {
         tcp_abort(c); // RFC 9293 section 3.6.1: the peer must learn that it is not read
         return true;
     }
     return false;
+}
+
+// A FIN before bytes that have come already contradicts them: as with bytes, what came first counts.
+static bool holds_beyond(const TcpConnection *c, uint32_t end) {
+    if (c->rx.held_count == 0) return false;
+    const RxPiece &last = c->rx.held[c->rx.held_count - 1];
+    return seq_after(last.seq + last.size, end);
 }
 
 bool tcp_take_payload(TcpConnection *c, const TcpSegment &s, FrameId frame, Nanos now) {
@@ -172,12 +184,14 @@ bool tcp_take_payload(TcpConnection *c, const TcpSegment &s, FrameId frame, Nano
         if (repeated.begin != repeated.end) note_duplicate(c, repeated.begin, repeated.end);
         on_placed(c, placed, now);
     }
-    if (fin && !c->fin_known && !seq_before(end, c->rx.next)) {
-        c->fin_known = true;
-        c->fin_received = end;
-        if (c->rx.next != end) ack_policy_now(&c->acks);
+    if (fin && !seq_before(end, c->rx.next)) {
+        if (!c->fin_known && !holds_beyond(c, end)) {
+            c->fin_known = true;
+            c->fin_received = end;
+        }
+        if (!c->fin_known || c->rx.next != end) ack_policy_now(&c->acks); // out of order, each time
     }
-    take_fin(c, now);
+    tcp_take_fin(c, now);
     return kept;
 }
 
@@ -204,7 +218,7 @@ static bool finish_handshake(TcpConnection *c, const TcpSegment &s, Nanos now) {
         c->reset_seq = s.ack;
         return false;
     }
-    tcp_now_established(c, now);
+    tcp_now_established(c, s, now);
     c->send_window = (s.flags & tcp_syn) ? s.window : uint32_t{s.window} << c->send_scale;
     c->window_seq = s.seq;
     c->window_ack = s.ack;
@@ -225,6 +239,14 @@ static bool crossing_syn(TcpConnection *c, const TcpSegment &s, Nanos now) {
     return true;
 }
 
+// A sign of life. After the answer to a probe the idle time counts again, and not the rest of the interval.
+static void heard(TcpConnection *c, Nanos now) {
+    c->last_received = now;
+    if (__builtin_expect(c->keepalive_sent == 0, 1)) return;
+    c->keepalive_sent = 0;
+    c->keepalive_at = now + c->config.keepalive_idle;
+}
+
 static bool on_synchronized(TcpConnection *c, const TcpSegment &s, FrameId frame, Nanos now) {
     if (crossing_syn(c, s, now)) return false;
     if ((s.flags & (tcp_syn | tcp_rst)) == tcp_syn) { // wherever it lies (RFC 5961 section 4.2)
@@ -240,8 +262,7 @@ static bool on_synchronized(TcpConnection *c, const TcpSegment &s, FrameId frame
         on_reset(c, s, now);
         return false;
     }
-    c->last_received = now;
-    c->keepalive_sent = 0;
+    heard(c, now);
     if (c->state == TcpState::syn_received && !finish_handshake(c, s, now)) return false;
     if (!(s.flags & tcp_ack) || !tcp_process_ack(c, s, now)) return false;
     remember_timestamp(c, s, now);
@@ -265,8 +286,7 @@ static bool expected(const TcpConnection *c, const TcpSegment &s) {
 bool tcp_on_segment(TcpConnection *c, const TcpSegment &s, FrameId frame, Nanos now) {
     if (__builtin_expect(expected(c, s), 1)) {
         c->stats.segments_in++;
-        c->last_received = now;
-        c->keepalive_sent = 0;
+        heard(c, now);
         if (c->timestamps && seq_until(s.seq, c->last_ack_sent)) {
             c->ts_recent = s.options.ts_value;
             c->ts_recent_at = now;

@@ -46,15 +46,15 @@ static void plan_options(const TcpConnection *c, Nanos now, Plan *plan) {
 // The window field for this moment, and the right edge that the peer reads from it.
 static uint16_t select_window(const TcpConnection *c, uint32_t next, uint32_t *edge) {
     uint32_t target = tcp_window_target(c);
-    uint32_t step = c->config.receive_bytes / 2;
-    if (step > c->announced_mss) step = c->announced_mss;
-    // The receiver's silly window syndrome: the edge moves by a segment's size or not at all (RFC 9293
-    // section 3.8.6.2.2).
-    if (seq_diff(target, c->advertised) < static_cast<int32_t>(step)) target = c->advertised;
+    if (seq_diff(target, c->advertised) < static_cast<int32_t>(tcp_window_step(c))) target = c->advertised;
     int32_t open = seq_diff(target, next);
     uint32_t window = open > 0 ? static_cast<uint32_t>(open) : 0;
     uint32_t field = window >> c->receive_scale;
-    if (seq_before(next + (field << c->receive_scale), c->advertised)) field++; // never to the left
+    // Rounded up, so that the edge does not move left, while that promises no more than there is. Else each
+    // small segment would move it right by its size, and a reader that stands still would close nothing; then
+    // it is rounded down, as RFC 7323 section 2.4 expects, and what was told before still counts.
+    uint32_t up = next + ((field + 1) << c->receive_scale), room = c->rx.read + c->config.receive_bytes;
+    if (seq_before(next + (field << c->receive_scale), c->advertised) && seq_until(up, room)) field++;
     if (field > 65535) field = 65535;
     *edge = seq_max(c->advertised, next + (field << c->receive_scale));
     return static_cast<uint16_t>(field);
@@ -117,6 +117,7 @@ static bool emit(Out *out, uint8_t flags, uint32_t seq, const SendPieces *payloa
     c->stats.segments_out++;
     c->advertised = edge;
     c->last_ack_sent = next;
+    if (plan.options.sack_count != 0) c->sacks_told = c->rx.stamp;
     if (c->dsack_owed && plan.options.sack_count != 0) {
         c->dsack_owed = false;
         c->stats.dsacks_out++;
@@ -223,13 +224,18 @@ static bool resend(Out *out, SentSegment *segment) {
     plan_options(c, out->now, &plan);
     bool fin = (segment->flags & sent_fin) != 0;
     uint32_t size = segment->end - segment->seq - fin, most = room_beside(c, plan);
+    bool in_part = false;
     if (size > most) { // the path takes less than when it was sent
         if (!scoreboard_split(&c->sent, segment, segment->seq + most)) {
             // No entry left: what is sent goes without blocks, which are advice.
             plan.options.sack_count = 0;
             plan.size = c->timestamps ? 12 : 0;
             most = room_beside(c, plan);
-            if (size > most) return false;
+            if (size > most) { // nor does it fit so: its first part, and the rest when that is acknowledged
+                in_part = true;
+                size = most;
+                fin = false;
+            }
         } else {
             size = most;
             fin = false;
@@ -246,10 +252,11 @@ static bool resend(Out *out, SentSegment *segment) {
                                          (fin ? tcp_fin : 0));
     if (!emit(out, flags, segment->seq, &pieces, plan, true)) return false;
     scoreboard_sent_again(&c->sent, segment, out->now, tcp_timestamp(c, out->now));
+    if (in_part) segment->flags |= sent_in_part;
     congestion_on_sent(&c->congestion, size);
     c->stats.retransmitted++;
     c->stats.retransmitted_bytes += size;
-    c->undo_retransmits++;
+    if (c->recovery != Recovery::open) c->undo_retransmits++; // a tail probe is judged by itself
     c->last_sent = out->now;
     if (c->retransmit_at == never) c->retransmit_at = out->now + rtt_timeout(&c->rtt);
     return true;
@@ -353,7 +360,11 @@ static void send_tail_probe(Out *out) {
     bool fresh = tcp_unsent(c) != 0 && send_next_new(out, true);
     if (!fresh && !out->full) {
         SentSegment *last = scoreboard_at(&c->sent, scoreboard_count(&c->sent) - 1);
-        if (!(last->flags & sent_sacked) && !resend(out, last) && out->full) return;
+        if (last->flags & sent_sacked) { // since the timer was due: there is nothing left to probe
+            c->probe_tail = false;
+            return;
+        }
+        if (!resend(out, last) && out->full) return;
     }
     if (out->full) return;
     c->probe_tail = false;
@@ -387,13 +398,43 @@ static void send_ack(Out *out, uint32_t seq) {
     if (emit(out, tcp_ack, seq, nullptr, plan, false)) c->stats.acks_out++;
 }
 
+// One acknowledgement tells the newest few blocks, and a batch may have brought more. What is never told is
+// taken for lost and sent again, so the others go before it, the oldest first.
+static void tell_blocks(Out *out) {
+    TcpConnection *c = out->c;
+    unsigned most = (c->timestamps ? tcp_sack_max - 1 : tcp_sack_max) - (c->dsack_owed ? 1u : 0u);
+    for (unsigned i = 0; i < tcp_blocks_acks_max && c->rx.stamp - c->sacks_told > most; i++) {
+        Plan plan;
+        plan_options(c, out->now, &plan);
+        uint32_t last;
+        if (reassembly_sacks_since(&c->rx, c->sacks_told, plan.options.sacks, most, &last) <= most) return;
+        plan.options.sack_count = static_cast<uint8_t>(most);
+        bool dsack_owed = c->dsack_owed;
+        c->dsack_owed = false;
+        bool sent = emit(out, tcp_ack, c->send_next, nullptr, plan, false);
+        c->dsack_owed = dsack_owed;
+        if (!sent) return;
+        c->stats.acks_out++;
+        c->sacks_told = last;
+        ack_policy_now(&c->acks);
+    }
+}
+
 static void send_acks(Out *out) {
     TcpConnection *c = out->c;
     if (c->probe_window) {
-        // One sequence number back: every receiver answers it, and nothing of ours is spent.
+        // One sequence number back: every receiver answers it, and nothing of ours is spent. What lies
+        // outside the window is answered and not read, so it tells the peer nothing: what was owed still is.
+        AckPolicy owed = c->acks;
+        uint32_t edge = c->advertised, told = c->last_ack_sent;
+        bool dsack_owed = c->dsack_owed;
         send_ack(out, c->send_una - 1);
         if (out->full) return;
         c->probe_window = false;
+        c->acks = owed;
+        c->last_ack_sent = told;
+        c->dsack_owed = dsack_owed;
+        if (c->advertised != edge) ack_policy_now(&c->acks);
     }
     while (c->duplicate_acks_owed > 1 && !out->full) {
         send_ack(out, c->send_next);
@@ -411,14 +452,24 @@ uint32_t tcp_output(TcpConnection *c, TcpSink *sink, Nanos now) {
     if (c->state == TcpState::closed || c->state == TcpState::listen || out.full) return out.count;
     if (c->state == TcpState::syn_sent || c->state == TcpState::syn_received) {
         if (c->send_syn) send_syn(&out);
+        if (!out.full)
+            c->give_up_at = never;
+        else if (c->give_up_at == never) // a sink that never takes it: no sending is there to be counted
+            c->give_up_at = now + c->config.user_timeout;
         if (c->state == TcpState::syn_sent || out.full || !ack_policy_due(&c->acks, now)) return out.count;
     }
+    if (c->sack && c->rx.held_count != 0 && c->acks.at_once) tell_blocks(&out);
+    if (out.full) return out.count;
     if (tcp_sends(c)) {
         send_data(&out);
+        // The user timeout also runs when the sink never takes the first packet.
+        if (out.full && c->give_up_at == never && (tcp_unsent(c) != 0 || (c->fin_queued && !c->fin_sent)))
+            c->give_up_at = now + c->config.user_timeout;
         c->flight_peak = tcp_in_flight(c);
     }
     if (c->state == TcpState::fin_wait_2 && c->reading_over && c->state_at == never)
         c->state_at = now + c->config.fin_wait_2;
+    if (c->state == TcpState::time_wait && c->state_at == never) c->state_at = now + c->config.time_wait;
     if (!out.full) send_acks(&out);
     return out.count;
 }

@@ -16,8 +16,11 @@ constexpr uint16_t tcp_mss_least = 64;
 constexpr Nanos tcp_unacceptable_distance = 500 * ns_per_ms;
 // RFC 7323 section 5.5: after so long an idle time a timestamp says nothing.
 constexpr Nanos tcp_ts_recent_valid = 24 * 86400 * ns_per_s;
-constexpr Nanos tcp_timestamp_tick = ns_per_ms;     // section 5.4 wants 1 ms to 1 s
-constexpr uint32_t tcp_duplicate_threshold = 3;     // RFC 5681
+constexpr Nanos tcp_timestamp_tick = ns_per_ms; // section 5.4 wants 1 ms to 1 s
+constexpr uint32_t tcp_duplicate_threshold = 3; // RFC 5681
+// An acknowledgement moves SND.UNA by 1 GiB at most; comparisons hold up to 2.
+constexpr int32_t tcp_recovery_end_behind = 1 << 29;
+constexpr unsigned tcp_blocks_acks_max = 16;        // in one step, for blocks that one has no room for
 constexpr uint32_t tcp_duplicates_owed_max = 64;    // in one step; a peer without SACK needs three
 constexpr Nanos tcp_sws_override = 200 * ns_per_ms; // RFC 9293 section 3.8.6.2.1: 0.1 to 1 s
 
@@ -33,6 +36,12 @@ inline bool tcp_sends(const TcpConnection *c) {
 inline uint32_t tcp_timestamp(const TcpConnection *c, Nanos now) {
     return static_cast<uint32_t>(static_cast<uint64_t>(now) / tcp_timestamp_tick) + c->ts_offset;
 }
+// The receiver's silly window syndrome: the edge moves by a segment's size, or half of what can be held, or
+// not at all (RFC 9293 section 3.8.6.2.2).
+inline uint32_t tcp_window_step(const TcpConnection *c) {
+    uint32_t half = c->config.receive_bytes / 2;
+    return half < c->announced_mss ? half : c->announced_mss;
+}
 inline uint32_t tcp_unsent(const TcpConnection *c) {
     return c->fin_sent ? 0 : static_cast<uint32_t>(seq_diff(c->tx.end, c->send_next));
 }
@@ -46,11 +55,12 @@ void tcp_build_template(TcpConnection *c);
 // -- handshake.cc
 void tcp_handshake_input(TcpConnection *c, const TcpSegment &s, FrameId frame, bool *kept, Nanos now);
 void tcp_handshake_timeout(TcpConnection *c, Nanos now);
-void tcp_now_established(TcpConnection *c, Nanos now);
+void tcp_now_established(TcpConnection *c, const TcpSegment &s, Nanos now);
 void tcp_acknowledge_syn(TcpConnection *c, const TcpSegment &s, Nanos now);
 // -- input.cc
 bool tcp_take_payload(TcpConnection *c, const TcpSegment &s, FrameId frame,
-                      Nanos now); // whether frame is kept
+                      Nanos now);               // whether frame is kept
+void tcp_take_fin(TcpConnection *c, Nanos now); // if everything before it is here
 void tcp_challenge(TcpConnection *c, Nanos now);
 uint32_t tcp_window_target(const TcpConnection *c); // right edge that could be advertised
 // -- acknowledge.cc
@@ -60,9 +70,11 @@ bool tcp_process_ack(TcpConnection *c, const TcpSegment &s, Nanos now);
 struct AckFacts {
     AckReport report;
     bool advanced = false;
-    bool duplicate = false; // RFC 5681 section 2
+    bool repeats = false;   // acknowledges, offers and brings nothing new
+    bool duplicate = false; // and something is outstanding: RFC 5681 section 2
     bool dsack = false;
     bool dsack_of_probe = false;
+    uint32_t dsack_end = 0; // valid with dsack
     bool had_sack = false;
     uint32_t flight_before = 0;
     uint32_t ts_echo = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The path MTU as a number with reasons to fall and one to rise. It falls by a router's word or after
-// timeouts of full packets, never below the floor and never because of a word that cannot be true; it rises
+// timeouts of large packets, never below the floor and never because of a word that cannot be true; it rises
 // only to what the interface takes, after path_mtu_raise_after. Anybody on the path can forge the word of a
 // router: the worst that it does is the floor for ten minutes. A path that takes less than the floor does not
 // work.
@@ -56,14 +56,20 @@ bool path_mtu_on_too_big(PathMtu *p, uint32_t reported, uint32_t quoted_size, Na
     return lower(p, reported, now);
 }
 
-bool path_mtu_on_timeout(PathMtu *p, bool full, Nanos now) {
-    if (!full) { // small ones get lost as well: it is not the size
+uint32_t path_mtu_guess(const PathMtu *p) {
+    uint32_t floor = floor_of(p), guess = p->mtu > path_mtu_black_hole4 ? path_mtu_black_hole4 : floor;
+    if (guess < floor) guess = floor;
+    return guess < p->mtu ? guess : p->mtu;
+}
+
+bool path_mtu_on_timeout(PathMtu *p, bool large, Nanos now) {
+    if (!large) { // small ones get lost as well: it is not the size
         p->timeouts = 0;
         return false;
     }
     if (p->timeouts < path_mtu_black_hole_timeouts) p->timeouts++;
     if (p->timeouts < path_mtu_black_hole_timeouts || p->mtu <= floor_of(p)) return false;
-    return lower(p, p->mtu > path_mtu_black_hole4 ? path_mtu_black_hole4 : path_mtu_floor4, now);
+    return lower(p, path_mtu_guess(p), now);
 }
 
 void path_mtu_on_progress(PathMtu *p) { p->timeouts = 0; }

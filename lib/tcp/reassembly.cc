@@ -170,17 +170,57 @@ Placed reassembly_place(Reassembly *r, uint32_t seq, ByteView payload, FrameId f
 
 void reassembly_move(Reassembly *r) { move_held(r, 0); }
 
+// The block that begins with held[*i], which moves on to the next one's; returns its newest stamp.
+static uint32_t take_block(const Reassembly *r, uint32_t *i, SackBlock *block) {
+    uint32_t newest = r->held[*i].stamp;
+    *block = {r->held[*i].seq, r->held[*i].seq};
+    for (; *i < r->held_count && r->held[*i].seq == block->end; ++*i) {
+        block->end = end_of(r->held[*i]);
+        if (seq_after(r->held[*i].stamp, newest)) newest = r->held[*i].stamp;
+    }
+    return newest;
+}
+
+unsigned reassembly_sacks_since(const Reassembly *r, uint32_t told, SackBlock *out, unsigned cap,
+                                uint32_t *last) {
+    uint32_t stamps[tcp_sack_max];
+    unsigned count = 0, all = 0;
+    if (cap > tcp_sack_max) cap = tcp_sack_max;
+    *last = told;
+    for (uint32_t i = 0; i < r->held_count;) {
+        SackBlock block;
+        const uint32_t newest = take_block(r, &i, &block);
+        if (block.begin == r->next || !seq_after(newest, told)) continue;
+        all++;
+        unsigned at = 0; // newest first
+        while (at != count && seq_before(newest, stamps[at])) at++;
+        if (count == cap) { // the newest of those makes room
+            if (at == 0) continue;
+            for (unsigned k = 0; k + 1 < at; k++) {
+                out[k] = out[k + 1];
+                stamps[k] = stamps[k + 1];
+            }
+            at--;
+        } else {
+            for (unsigned k = count++; k > at; k--) {
+                out[k] = out[k - 1];
+                stamps[k] = stamps[k - 1];
+            }
+        }
+        out[at] = block;
+        stamps[at] = newest;
+    }
+    if (count != 0) *last = stamps[0];
+    return all;
+}
+
 unsigned reassembly_sacks(const Reassembly *r, SackBlock *out, unsigned cap) {
     uint32_t stamps[tcp_sack_max];
     unsigned count = 0;
     if (cap > tcp_sack_max) cap = tcp_sack_max;
     for (uint32_t i = 0; i < r->held_count;) {
-        SackBlock block = {r->held[i].seq, r->held[i].seq};
-        uint32_t newest = r->held[i].stamp;
-        for (; i < r->held_count && r->held[i].seq == block.end; i++) {
-            block.end = end_of(r->held[i]);
-            if (seq_after(r->held[i].stamp, newest)) newest = r->held[i].stamp;
-        }
+        SackBlock block;
+        const uint32_t newest = take_block(r, &i, &block);
         if (block.begin == r->next) continue;
         unsigned at = count;
         while (at != 0 && seq_after(newest, stamps[at - 1])) at--;

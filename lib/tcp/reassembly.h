@@ -64,6 +64,10 @@ inline uint32_t reassembly_unread(const Reassembly *r) { return r->next - r->rea
 // waits only for entries is not reported: nothing is missing before it, and a peer would take it for
 // reneging.
 unsigned reassembly_sacks(const Reassembly *r, SackBlock *out, unsigned cap);
+// Of the blocks whose newest piece came after stamp `told`: how many there are (the result), and the `cap` of
+// them that are oldest by that piece, the newest of these first. *last: the stamp up to which they tell.
+unsigned reassembly_sacks_since(const Reassembly *r, uint32_t told, SackBlock *out, unsigned cap,
+                                uint32_t *last);
 void reassembly_clear(Reassembly *r, const FrameRelease &release);
 
 // The parts of reassembly_add and reassembly_consume for when something is held, repeated or refused.

@@ -45,7 +45,9 @@ static void undo(TcpConnection *c) {
 }
 
 static bool was_spurious(TcpConnection *c, const AckFacts &facts) {
-    if (facts.dsack && c->undo_retransmits > 0 && --c->undo_retransmits == 0 && c->congestion.can_undo)
+    // What was sent after the episode began may have been duplicated by the network, which proves nothing.
+    if (facts.dsack && seq_until(facts.dsack_end, c->recovery_end) && c->undo_retransmits > 0 &&
+        --c->undo_retransmits == 0 && c->congestion.can_undo)
         return true;
     // The acknowledgement was caused by the first sending: its timestamp is older than the repetition's.
     // After more sendings than two an older echo may belong to one of the repetitions.
@@ -55,7 +57,8 @@ static bool was_spurious(TcpConnection *c, const AckFacts &facts) {
 
 static void count_duplicates(TcpConnection *c, const AckFacts &facts, Nanos now) {
     if (c->sack || c->recovery == Recovery::loss) return;
-    uint32_t size = tcp_segment_payload(c);
+    // The first is missing, so that it at least has not arrived.
+    uint32_t size = tcp_segment_payload(c), all = tcp_outstanding(c), most = all > size ? all - size : 0;
     if (facts.advanced) {
         c->duplicate_acks = 0;
         if (c->recovery == Recovery::open) {
@@ -63,6 +66,7 @@ static void count_duplicates(TcpConnection *c, const AckFacts &facts, Nanos now)
         } else { // partial: the next hole is at the front (RFC 6582 section 3.2 step 3)
             uint32_t counted = facts.report.acked > size ? facts.report.acked - size : 0;
             c->duplicate_bytes -= counted < c->duplicate_bytes ? counted : c->duplicate_bytes;
+            if (c->duplicate_bytes > most) c->duplicate_bytes = most;
             if (scoreboard_at(&c->sent, 0)->times == 1 || facts.report.again_acked) {
                 mark_first_lost(c);
                 c->force_retransmit = true;
@@ -72,7 +76,6 @@ static void count_duplicates(TcpConnection *c, const AckFacts &facts, Nanos now)
     }
     if (!facts.duplicate) return;
     c->duplicate_acks++;
-    uint32_t most = tcp_outstanding(c) > size ? tcp_outstanding(c) - size : 0;
     c->duplicate_bytes = c->duplicate_bytes + size < most ? c->duplicate_bytes + size : most;
     if (c->recovery == Recovery::open && c->duplicate_acks == tcp_duplicate_threshold &&
         seq_after(c->send_una, c->recovery_end)) {
@@ -94,8 +97,10 @@ static uint32_t find_losses(TcpConnection *c, Nanos now) {
 
 static void judge_probe(TcpConnection *c, const AckFacts &facts, Nanos now) {
     if (!c->tail_probe.outstanding) return;
-    ProbeVerdict verdict =
-        tail_probe_on_ack(&c->tail_probe, c->send_una, facts.dsack_of_probe, facts.had_sack, facts.duplicate);
+    // The second copy's answer may come when nothing is outstanding any more: no duplicate in RFC 5681's
+    // sense, but as good a proof.
+    ProbeVerdict verdict = tail_probe_on_ack(&c->tail_probe, c->send_una, facts.dsack_of_probe,
+                                             facts.had_sack || facts.dsack, facts.repeats);
     if (verdict != ProbeVerdict::repaired_loss) return;
     // A loss that nothing else has shown: the window falls as for one, without a recovery to go through.
     c->stats.recoveries++;
@@ -108,15 +113,24 @@ void tcp_recovery_on_ack(TcpConnection *c, const AckFacts &facts, Nanos now) {
     uint32_t counted = c->duplicate_bytes;
     bool widened = false;
     if (c->sack) {
-        rack_on_ack(&c->rack, report, rtt_min(&c->rtt), facts.has_echo, facts.ts_echo, now);
+        // What is out of order does not move the timestamp that the peer echoes (RFC 7323 section 4.3): with
+        // a new SACK it is older than any repetition, and a tail probe that was SACKed would show no loss.
+        bool echo_tells = facts.has_echo && report.newly_sacked == 0;
+        rack_on_ack(&c->rack, report, rtt_min(&c->rtt), echo_tells, facts.ts_echo, now);
         if (facts.dsack) widened = rack_on_dsack(&c->rack, c->send_una, c->send_next);
         if (report.reordered) c->rack.reordering_seen = true;
     }
     if (was_spurious(c, facts)) undo(c);
     judge_probe(c, facts, now);
+    bool reduced = c->recovery == Recovery::recovery; // what ends it sets the window, and does not open it
     if (c->recovery != Recovery::open && !seq_before(c->send_una, c->recovery_end))
         leave_recovery(c, widened);
     if (c->recovery == Recovery::open && tcp_outstanding(c) == 0) c->duplicate_bytes = 0;
+    // Never so far behind that it would seem to lie ahead.
+    if (c->recovery == Recovery::open && seq_diff(c->send_una, c->recovery_end) > tcp_recovery_end_behind) {
+        c->recovery_end = c->send_una - 1;
+        c->undo_retransmits = 0;
+    }
     bool lost_more = false;
     if (tcp_outstanding(c) != 0) {
         count_duplicates(c, facts, now);
@@ -138,7 +152,10 @@ void tcp_recovery_on_ack(TcpConnection *c, const AckFacts &facts, Nanos now) {
     }
     if (c->recovery == Recovery::recovery) {
         congestion_on_recovery_ack(&c->congestion, delivered, tcp_in_flight(c), lost_more, facts.advanced);
-    } else if (delivered != 0) {
+    } else if (facts.advanced && !reduced) {
+        // Not by what is only SACKed or counted: that is what limited transmit already answers (RFC 5681
+        // section 3.2 step 1). When it turns out that nothing was lost, the acknowledgement brings all of it.
+        if (c->recovery == Recovery::open) delivered = report.acked;
         uint32_t flight = facts.flight_before > c->flight_peak ? facts.flight_before : c->flight_peak;
         bool limited = c->window_limited ||
                        (congestion_slow_start(&c->congestion) && flight >= c->congestion.window / 2);

@@ -96,6 +96,7 @@ void scoreboard_ack(Scoreboard *s, uint32_t una, Nanos now, AckReport *report) {
     uint32_t reached = begin;
     Nanos newest_once = 0;
     bool again = false;
+    SentSegment *cut = nullptr;
     while (head != s->tail) {
         SentSegment *segment = &s->ring[head & s->mask];
         const bool whole = seq_until(segment->end, una);
@@ -110,12 +111,17 @@ void scoreboard_ack(Scoreboard *s, uint32_t una, Nanos now, AckReport *report) {
         if (!whole) {
             segment->seq = una;
             segment->flags = static_cast<uint8_t>(segment->flags & ~sent_syn);
+            cut = segment;
             break;
         }
         head++;
     }
     s->head = head;
     if (static_cast<int32_t>(s->lost_hint - head) < 0) s->lost_hint = head;
+    if (cut != nullptr && (cut->flags & sent_in_part)) {
+        cut->flags = static_cast<uint8_t>(cut->flags & ~sent_in_part);
+        scoreboard_mark_lost(s, cut);
+    }
     report->acked += reached - begin;
     if (newest_once != 0 && !again) take_rtt(report, newest_once, now);
 }
@@ -171,6 +177,7 @@ void scoreboard_mark_lost(Scoreboard *s, SentSegment *segment) {
 
 void scoreboard_sent_again(Scoreboard *s, SentSegment *segment, Nanos now, uint32_t ts_value) {
     no_longer_lost(s, segment);
+    segment->flags = static_cast<uint8_t>(segment->flags & ~sent_in_part);
     segment->sent_at = now;
     segment->ts_value = ts_value;
     if (segment->times != UINT8_MAX) segment->times++;

@@ -10,10 +10,11 @@
 namespace wx {
 
 enum SentFlag : uint8_t {
-    sent_sacked = 1, // the peer says it holds it
-    sent_lost = 2,   // taken for lost and not sent again since
-    sent_syn = 4,    // holds the SYN's sequence number, first
-    sent_fin = 8,    // holds the FIN's, last
+    sent_sacked = 1,   // the peer says it holds it
+    sent_lost = 2,     // taken for lost and not sent again since
+    sent_syn = 4,      // holds the SYN's sequence number, first
+    sent_fin = 8,      // holds the FIN's, last
+    sent_in_part = 16, // only its first bytes went the last time: there was no entry to make two of it
 };
 
 struct SentSegment {
@@ -77,7 +78,8 @@ inline SentSegment *scoreboard_at(const Scoreboard *s, uint32_t index) { // 0: t
 // A new segment was sent after all others; nullptr when full.
 SentSegment *scoreboard_add(Scoreboard *s, uint32_t seq, uint32_t end, uint8_t flags, Nanos now,
                             uint32_t ts_value);
-// Everything before `una` is acknowledged. A segment that is acknowledged in part is cut.
+// Everything before `una` is acknowledged. A segment that is acknowledged in part is cut; what is left of one
+// that was sent in part was not sent and is marked lost.
 void scoreboard_ack(Scoreboard *s, uint32_t una, Nanos now, AckReport *report);
 // The peer holds [begin, end), which lies within what was sent and not acknowledged (not a DSACK, RFC 2883).
 // A segment that is covered in part is not marked: only whole segments are spared.

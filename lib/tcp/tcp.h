@@ -204,6 +204,7 @@ struct TcpConnection {
     bool reset_with_ack = false;
     uint32_t reset_seq = 0;
     uint32_t duplicate_acks_owed = 0; // one per segment out of order, to a peer without SACK
+    uint32_t sacks_told = 0; // stamp of the newest piece that a block has told of
     bool dsack_owed = false;
     SackBlock dsack = {0, 0};
     // -- cold

@@ -9,7 +9,7 @@ namespace wx {
 void tcp_stop_timers(TcpConnection *c) {
     c->retransmit_at = c->tail_probe_at = c->reorder_at = c->persist_at = never;
     c->keepalive_at = c->give_up_at = c->state_at = never;
-    c->acks.deadline = never;
+    c->acks.deadline = c->path_mtu.raise_at = never;
 }
 
 // After sending, and after an acknowledgement that brought something.
@@ -55,10 +55,13 @@ static void on_retransmit(TcpConnection *c, Nanos now) {
         c->notices |= tcp_peer_stalled;
     }
     const SentSegment *oldest = scoreboard_at(&c->sent, 0);
-    bool full = oldest->end - oldest->seq >= tcp_segment_payload(c);
+    // What a closed window keeps out says nothing about the path.
+    uint32_t packet = oldest->end - oldest->seq + c->ip_size + static_cast<uint32_t>(tcp_header_size) +
+                      (c->timestamps ? 12 : 0);
+    bool large = c->send_window != 0 && packet > path_mtu_guess(&c->path_mtu);
     tcp_recovery_on_timeout(c, now);
     rtt_back_off(&c->rtt);
-    if (path_mtu_on_timeout(&c->path_mtu, full, now)) {
+    if (path_mtu_on_timeout(&c->path_mtu, large, now)) {
         tcp_update_mss(c);
         c->stats.mtu_changes++;
         c->notices |= tcp_mtu_changed;
@@ -79,10 +82,12 @@ static void on_persist(TcpConnection *c, Nanos now) {
         c->stalled = true;
         c->notices |= tcp_peer_stalled;
     }
-    Nanos wait = rtt_timeout(&c->rtt);
-    for (uint8_t i = 0; i <= c->persist_backoff && wait < c->config.rtt.max; i++) wait *= 2;
+    // Often enough to be answered within the user timeout: who answers is not given up.
+    Nanos wait = rtt_timeout(&c->rtt), most = c->config.rtt.max;
+    if (most + wait > c->config.user_timeout) most = c->config.user_timeout / 2;
+    for (uint8_t i = 0; i <= c->persist_backoff && wait < most; i++) wait *= 2;
     if (c->persist_backoff < 32) c->persist_backoff++;
-    c->persist_at = now + (wait < c->config.rtt.max ? wait : c->config.rtt.max);
+    c->persist_at = now + (wait < most ? wait : most);
 }
 
 static void on_keepalive(TcpConnection *c, Nanos now) {
@@ -116,7 +121,7 @@ void tcp_on_timer(TcpConnection *c, Nanos now) {
     if (c->give_up_at <= now) {
         bool told = tcp_synchronized(c);
         uint32_t next = c->send_next;
-        tcp_end_with(c, TcpEnd::user_timeout);
+        tcp_end_with(c, told ? TcpEnd::user_timeout : TcpEnd::syn_timeout);
         c->send_reset = told;
         c->reset_with_ack = true;
         c->reset_seq = next;
@@ -135,7 +140,10 @@ void tcp_on_timer(TcpConnection *c, Nanos now) {
     }
     if (c->persist_at <= now) on_persist(c, now);
     if (c->keepalive_at <= now) on_keepalive(c, now);
-    if (c->acks.deadline <= now) ack_policy_now(&c->acks);
+    if (c->acks.deadline <= now) {
+        c->acks.deadline = never; // what is due at once needs no timer, however long the sink is full
+        ack_policy_now(&c->acks);
+    }
     if (c->path_mtu.raise_at <= now && path_mtu_on_time(&c->path_mtu, now)) {
         tcp_update_mss(c);
         c->stats.mtu_changes++;

@@ -254,7 +254,8 @@ struct Run {
     RunSink sink;
     Nanos now = start_of_time;
     std::deque<Sent> sent;
-    bool sink_full = false, held = false, trace = getenv("TRACE") != nullptr;
+    int64_t sink_room = INT64_MAX; // packets
+    bool held = false, trace = getenv("TRACE") != nullptr;
     uint32_t peer_isn = 5000, peer_ts = peer_ts_default;
     bool has_iss = false;
     uint32_t iss = 0;
@@ -300,7 +301,8 @@ static void release_frame(std::map<FrameId, std::vector<uint8_t>> *frames, Frame
 
 static bool take_packet(TcpSink *sink, const TcpPacket &packet) {
     Run *run = static_cast<RunSink *>(sink)->run;
-    if (run->sink_full) return false;
+    if (run->sink_room <= 0) return false;
+    run->sink_room--;
     Sent sent;
     sent.at = run->now;
     sent.again = packet.again;
@@ -436,8 +438,8 @@ void Run::inject(const Segment &s) {
     // sees.
     FrameId id = next_frame++;
     std::vector<uint8_t> &bytes = receive_frames[id];
-    for (int64_t i = 0; i < s.size; i++)
-        bytes.push_back(pattern(false, static_cast<uint64_t>(s.seq - 1 + i)));
+    int64_t first = s.seq - 1 + ((t.flags & tcp_syn) != 0); // a SYN comes before the data
+    for (int64_t i = 0; i < s.size; i++) bytes.push_back(pattern(false, static_cast<uint64_t>(first + i)));
     t.payload = ByteView(bytes.data(), bytes.size());
     bool kept = false;
     constexpr uint8_t kind = tcp_syn | tcp_ack | tcp_rst;
@@ -467,6 +469,8 @@ void Run::expect_options(const Segment &s, const Sent &packet) {
     if (s.mss >= 0 ? !o.has_mss || o.mss != s.mss : s.any_options && o.has_mss) differ("mss");
     if (s.scale >= 0 ? !o.has_scale || o.scale != s.scale : s.any_options && o.has_scale)
         differ("window scale");
+    if (!(packet.segment.flags & tcp_syn) && (o.has_mss || o.has_scale || o.sack_permitted))
+        differ("absence of what belongs to a SYN");
     if (s.any_options && s.sack_ok != o.sack_permitted) differ("SACK permission");
     if (s.no_ts && o.has_timestamps) differ("absence of a timestamp");
     if (s.has_ts && (!o.has_timestamps || o.ts_value != our_ts(s.ts_value) ||
@@ -785,7 +789,8 @@ void Run::command(Words *words) {
     } else if (word == "icmp") {
         return icmp(words);
     } else if (word == "sink") {
-        sink_full = words->next("full or free") == "full";
+        std::string room = words->next("full, free or number of packets");
+        sink_room = room == "full" ? 0 : room == "free" ? INT64_MAX : number_of(room);
         output();
     } else if (word == "hold") { // what follows is one batch: nothing is sent until `go`
         held = true;
@@ -822,7 +827,8 @@ void Run::step(const Line &line) {
 // However it went: nothing is kept once the connection is over and what it had received is consumed.
 void Run::finish() {
     if (!sent.empty()) throw Failure("was sent and not expected: " + text(sent.front()));
-    sink_full = held = false;
+    sink_room = INT64_MAX;
+    held = false;
     tcp_abort(&c);
     if (c.state == TcpState::time_wait) tcp_retire(&c, now);
     tcp_output(&c, &sink, now);
