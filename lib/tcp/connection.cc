@@ -36,6 +36,12 @@ size_t tcp_storage_bytes(const TcpConfig &config) {
            aligned(send_buffer_bytes(config.send_chunks)) + aligned(scoreboard_bytes(config.send_segments));
 }
 
+static uint8_t scale_for(uint32_t bytes) {
+    uint8_t scale = 0;
+    while (scale < tcp_scale_max && bytes >> scale > 65535) scale++;
+    return scale;
+}
+
 const char *tcp_config_problem(const TcpConfig &config) {
     constexpr uint32_t bytes_max = 1u << 30; // sequence arithmetic, and what window scaling can express
     if (!power_of_two(config.receive_pieces) || !power_of_two(config.send_chunks) ||
@@ -43,6 +49,10 @@ const char *tcp_config_problem(const TcpConfig &config) {
         return "receive_pieces, send_chunks and send_segments must be powers of two";
     if (config.receive_bytes < 1024 || config.receive_bytes > bytes_max)
         return "receive_bytes must be from 1024 to 1 GiB";
+    uint8_t scale = config.window_scaling ? scale_for(config.receive_bytes) : 0;
+    if (scale != 0 && uint64_t{config.receive_pieces} << scale > config.receive_bytes / 4)
+        return "receive_pieces must be fewer: rounding the window would cost more than a quarter of "
+               "receive_bytes";
     if (config.send_bytes < 1024 || config.send_bytes > bytes_max)
         return "send_bytes must be from 1024 to 1 GiB";
     if (config.mtu < 576 || config.mtu > 65535) return "mtu must be from 576 to 65535";
@@ -61,12 +71,6 @@ const char *tcp_config_problem(const TcpConfig &config) {
         (config.keepalive_interval <= 0 || config.keepalive_tries == 0 || config.keepalive_tries > tries_max))
         return "keepalive_interval must be more than 0, keepalive_tries from 1 to 255";
     return nullptr;
-}
-
-static uint8_t scale_for(uint32_t bytes) {
-    uint8_t scale = 0;
-    while (scale < tcp_scale_max && bytes >> scale > 65535) scale++;
-    return scale;
 }
 
 int tcp_open(TcpConnection *c, TcpHost *host, const TcpConfig &config, ByteSpan storage) {
@@ -258,6 +262,10 @@ void tcp_enter_time_wait(TcpConnection *c, Nanos now) {
     c->notices |= tcp_ended;
 }
 
+void tcp_discard(TcpConnection *c) {
+    if (c->host != nullptr) reassembly_clear(&c->rx, c->host->release_receive);
+}
+
 TimeWait tcp_time_wait_entry(const TcpConnection *c) {
     TimeWait entry;
     entry.tuple = c->tuple;
@@ -274,7 +282,7 @@ TimeWait tcp_time_wait_entry(const TcpConnection *c) {
 }
 
 void tcp_retire(TcpConnection *c, Nanos now) {
-    if (c->state != TcpState::time_wait) return;
+    if (c->state != TcpState::time_wait || ack_policy_due(&c->acks, now)) return;
     if (c->state_at == never) c->state_at = now + c->config.time_wait;
     if (c->state_at > now) time_wait_add(&c->host->time_wait, tcp_time_wait_entry(c));
     tcp_end_with(c, TcpEnd::closed);

@@ -7,10 +7,12 @@
 namespace wx {
 
 uint32_t tcp_window_target(const TcpConnection *c) {
-    // A scaled window is told in units; one unit is kept back so that rounding up, which is needed for the
-    // edge never to move left, does not promise what is not there.
-    uint32_t unit = c->receive_scale ? 1u << c->receive_scale : 0;
-    return c->rx.read + c->config.receive_bytes - unit;
+    // A scaled window is told in units, rounded up, so that the edge does not move left: with each
+    // acknowledgement of d bytes it moves right by d modulo the unit, whether they were read or not. Of every
+    // piece that is not read the edge has so gained less than a unit; that much is kept back, and no more
+    // than there is room for is ever promised.
+    uint32_t kept_back = c->receive_scale ? c->config.receive_pieces << c->receive_scale : 0;
+    return c->rx.read + c->config.receive_bytes - kept_back;
 }
 
 void tcp_challenge(TcpConnection *c, Nanos now) {
@@ -255,6 +257,10 @@ static bool on_synchronized(TcpConnection *c, const TcpSegment &s, FrameId frame
     }
     if (!check_timestamp(c, s, now)) return false;
     if (!acceptable(c, s)) {
+        // The last segment once more, because its acknowledgement was lost: the answer echoes this sending,
+        // or the peer would take the whole time since the first for a round trip.
+        if (!(s.flags & tcp_rst) && s.length() != 0 && s.seq + s.length() == tcp_receive_next(c))
+            remember_timestamp(c, s, now);
         answer_unacceptable(c, s, now);
         return false;
     }

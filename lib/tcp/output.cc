@@ -50,11 +50,8 @@ static uint16_t select_window(const TcpConnection *c, uint32_t next, uint32_t *e
     int32_t open = seq_diff(target, next);
     uint32_t window = open > 0 ? static_cast<uint32_t>(open) : 0;
     uint32_t field = window >> c->receive_scale;
-    // Rounded up, so that the edge does not move left, while that promises no more than there is. Else each
-    // small segment would move it right by its size, and a reader that stands still would close nothing; then
-    // it is rounded down, as RFC 7323 section 2.4 expects, and what was told before still counts.
-    uint32_t up = next + ((field + 1) << c->receive_scale), room = c->rx.read + c->config.receive_bytes;
-    if (seq_before(next + (field << c->receive_scale), c->advertised) && seq_until(up, room)) field++;
+    // Rounded up, so that the edge never moves left; tcp_window_target has kept back what that may promise.
+    if (seq_before(next + (field << c->receive_scale), c->advertised)) field++;
     if (field > 65535) field = 65535;
     *edge = seq_max(c->advertised, next + (field << c->receive_scale));
     return static_cast<uint16_t>(field);
@@ -218,10 +215,15 @@ static uint32_t room_beside(const TcpConnection *c, const Plan &plan) {
     return c->mss > plan.size ? c->mss - plan.size : 1;
 }
 
-static bool resend(Out *out, SentSegment *segment) {
+// bare: without SACK blocks, so that all of it fits that was sent in one segment.
+static bool resend(Out *out, SentSegment *segment, bool bare) {
     TcpConnection *c = out->c;
     Plan plan;
     plan_options(c, out->now, &plan);
+    if (bare) {
+        plan.options.sack_count = 0;
+        plan.size = c->timestamps ? 12 : 0;
+    }
     bool fin = (segment->flags & sent_fin) != 0;
     uint32_t size = segment->end - segment->seq - fin, most = room_beside(c, plan);
     bool in_part = false;
@@ -270,7 +272,7 @@ static void resend_lost(Out *out) {
         uint32_t size = segment->end - segment->seq, flight = tcp_in_flight(c);
         bool fits = flight + (size < c->mss ? size : c->mss) <= c->congestion.window || flight == 0;
         if (!fits && !c->force_retransmit) break;
-        if (!resend(out, segment)) break;
+        if (!resend(out, segment, false)) break;
         c->force_retransmit = false;
     }
 }
@@ -364,7 +366,7 @@ static void send_tail_probe(Out *out) {
             c->probe_tail = false;
             return;
         }
-        if (!resend(out, last) && out->full) return;
+        if (!resend(out, last, true) && out->full) return;
     }
     if (out->full) return;
     c->probe_tail = false;

@@ -57,12 +57,14 @@ struct TcpConfig {
     uint32_t mss_max = 65535; // further limit on what we send and announce, e.g. by the frame's size
     // Bytes received and not consumed, out of order ones included: what is advertised.
     uint32_t receive_bytes = 1 << 20;
-    uint32_t receive_pieces = 1024;  // in order and not consumed; a power of two
-    uint32_t held_pieces = 256;      // out of order
-    uint32_t held_bytes = 512 << 10; // out of order
-    uint32_t send_bytes = 1 << 20;   // queued or not acknowledged
-    uint32_t send_chunks = 1024;     // a power of two
-    uint32_t send_segments = 1024;   // in flight; a power of two
+    uint32_t receive_pieces = 1024; // in order and not consumed; a power of two
+    // Out of order: a window's worth of segments, or one loss makes many. The link needs more frames than
+    // both kinds of pieces together, or the missing segment finds none.
+    uint32_t held_pieces = 1024;
+    uint32_t held_bytes = 1 << 20;
+    uint32_t send_bytes = 1 << 20; // queued or not acknowledged
+    uint32_t send_chunks = 1024;   // a power of two
+    uint32_t send_segments = 1024; // in flight; a power of two
     uint32_t ack_segments = 8;
     Nanos ack_delay = 100000;
     RttLimits rtt;
@@ -75,6 +77,7 @@ struct TcpConfig {
     uint32_t syn_tries = 5;              // with 1 s at first and doubling: 31 s
     Nanos user_timeout = 100 * ns_per_s; // RFC 9293 section 3.8.3: R2 is at least 100 s
     Nanos keepalive_idle = 0;            // 0: off, as MUST-25 wants by default
+    // Linux answers probes every 500 ms at most: all tries together must take longer.
     Nanos keepalive_interval = 75 * ns_per_s;
     uint32_t keepalive_tries = 9;
     Nanos time_wait = 60 * ns_per_s;  // 2 MSL with the MSL of 30 s that stacks use
@@ -204,7 +207,7 @@ struct TcpConnection {
     bool reset_with_ack = false;
     uint32_t reset_seq = 0;
     uint32_t duplicate_acks_owed = 0; // one per segment out of order, to a peer without SACK
-    uint32_t sacks_told = 0; // stamp of the newest piece that a block has told of
+    uint32_t sacks_told = 0;          // stamp of the newest piece that a block has told of
     bool dsack_owed = false;
     SackBlock dsack = {0, 0};
     // -- cold
@@ -275,8 +278,12 @@ void tcp_finish(TcpConnection *c); // FIN after what is queued; reading goes on
 void tcp_close(
     TcpConnection *c); // the same, and reading is over: unread or later data is answered by a reset
 void tcp_abort(TcpConnection *c); // reset, at the next tcp_output; everything queued is released now
-// In TIME-WAIT: hands the tuple to the host's table, so that the object is free for another connection.
+// In TIME-WAIT, once tcp_output has sent what was owed (else nothing happens): hands the tuple to the host's
+// table, so that the object is free for another connection.
 void tcp_retire(TcpConnection *c, Nanos now);
+// Lets go of all that was received and not consumed. To be called before the object of an ended connection is
+// opened again.
+void tcp_discard(TcpConnection *c);
 inline uint32_t tcp_take_notices(TcpConnection *c) {
     uint32_t taken = c->notices;
     c->notices = 0;
