@@ -18,6 +18,8 @@ BUILD ?= build
 V ?=
 ## SEED=1                                of the tests that draw random input; SEED=random draws one
 SEED ?= 1
+## SEEDS=1000000                         sim, and the tests of the simulation: how many seeds
+SEEDS ?=
 ## ONLY=TEXT                             test: run only programs whose path contains TEXT
 ONLY ?=
 ## TARGET=NOUN SECONDS=60                fuzz: which target, and how long each
@@ -40,6 +42,7 @@ OBJCOPY ?= objcopy
 PKG_CONFIG ?= pkg-config
 # Debian's unversioned clang is a package of its own; the versioned one is what tools/deps installs.
 CLANG_VERSION := $(if $(shell command -v clang 2>/dev/null),,-14)
+CLANG_TIDY = $(shell command -v clang-tidy || echo clang-tidy-14)
 
 # All cores unless -j says otherwise; a make inside a make shares the outer one's.
 ifeq ($(MAKELEVEL),0)
@@ -100,9 +103,12 @@ other_tls := $(patsubst %,lib/tls/%*.cc,$(filter-out $(TLS),openssl none))
 lib_sources := $(filter-out $(wildcard $(other_tls)),$(foreach d,$(lib_dirs),$(wildcard lib/$(d)/*.cc lib/$(d)/*/*.cc)))
 tool_sources := $(wildcard tools/wsxdp/*.cc)
 support_sources := $(wildcard tests/support/*.cc)
-test_sources := $(wildcard tests/*/test_*.cc)
-# Servers to test against are programs of their own.
-helper_sources := $(filter-out $(support_sources),$(wildcard tests/*/*_server.cc bench/*_server.cc))
+# Programs that are all about TLS are not made without it; single cases say TLS_TEST.
+tls_tests := $(filter-out tests/tls/test_none.cc,$(wildcard tests/tls/test_*.cc)) \
+             tests/pipeline/test_tls_connect.cc tests/pipeline/test_early_data.cc
+test_sources := $(filter-out $(if $(filter none,$(TLS)),$(tls_tests)),$(wildcard tests/*/test_*.cc))
+# Servers to test against, and what runs longer than a test may, are programs of their own.
+helper_sources := $(filter-out $(support_sources),$(wildcard tests/*/*_server.cc tests/*/*_runner.cc bench/*_server.cc))
 fuzz_sources := $(wildcard fuzz/fuzz_*.cc)
 bench_sources := $(wildcard bench/bench_*.cc)
 bench_support := $(filter-out $(bench_sources) $(helper_sources),$(wildcard bench/*.cc))
@@ -125,7 +131,7 @@ fuzzers := $(patsubst fuzz/%.cc,$(OUT)/fuzz/%,$(fuzz_sources))
 threaded := $(filter $(OUT)/tests/ring/% $(OUT)/tests/link/test_poller $(OUT)/tests/host/% $(OUT)/tests/pipeline/% $(OUT)/tests/capi/%,$(tests))
 
 # ---- targets ----------------------------------------------------------------------------------
-.PHONY: all demo test unit bench fuzz install uninstall examples format tidy compdb dist clean help deps \
+.PHONY: all demo test unit sim bench fuzz install uninstall examples format tidy compdb dist clean help deps \
         features programs test-programs thread-programs fuzz-programs FORCE
 
 ## all         the archive and the command, then a table of what was found
@@ -148,6 +154,11 @@ unit_tests = $(foreach t,$(tests),$(if $(findstring $(ONLY),$(t)),$(t)))
 unit: $(if $(ONLY),$(unit_tests),test-programs)
 	$(Q)$(runner) $(tests)
 
+## sim         userspace TCP over random networks: SEEDS=N of them from SEED on, or the one of SEED with a trace
+simulation := $(OUT)/tests/tcp/simulation_runner
+sim: $(simulation)
+	$(Q)$(simulation) --seed '$(SEED)' $(if $(SEEDS),--seeds '$(SEEDS)',--capture $(OUT)/sim_$(SEED).pcap)
+
 ## bench       benchmarks: a table, and JSON beside it
 bench: deps-bench
 	$(Q)$(MAKE) --no-print-directory programs bench-programs
@@ -160,8 +171,8 @@ fuzz: deps-test
 ## examples    the programs in examples/c
 examples: $(examples)
 
-.PHONY: deps-demo deps-test deps-bench bench-programs run-tests run-fuzzers
-deps-demo deps-test deps-bench: deps-%:
+.PHONY: deps-demo deps-test deps-bench deps-tidy bench-programs run-tests run-fuzzers
+deps-demo deps-test deps-bench deps-tidy: deps-%:
 	$(Q)sh tools/deps $*
 
 ## deps        install the Debian packages that building, testing and benchmarking need
@@ -281,8 +292,8 @@ format:
 	$(Q)clang-format -i $(cxx_files)
 
 ## tidy        clang-tidy over the library
-tidy:
-	$(Q)printf '%s\n' $(lib_sources) | xargs -P $$(nproc) -n 1 sh -c 'clang-tidy --quiet --warnings-as-errors="*" \
+tidy: deps-tidy
+	$(Q)printf '%s\n' $(lib_sources) | xargs -P $$(nproc) -n 1 sh -c '$(CLANG_TIDY) --quiet --warnings-as-errors="*" \
 	    --checks="-*,bugprone-*,-bugprone-easily-swappable-parameters,-bugprone-narrowing-conversions,-bugprone-implicit-widening-of-multiplication-result,-bugprone-assignment-in-if-condition,clang-analyzer-*" \
 	    "$$0" -- -std=c++17 $(tls_flags) -fno-exceptions -fno-rtti'
 

@@ -24,6 +24,7 @@ struct LinkOptions {
     const char *interface = ""; // SO_BINDTODEVICE
     TimestampSource timestamps = TimestampSource::software;
     uint64_t echo_bytes = 0; // echo link: how much may be under way
+    void *context = nullptr; // what a link's connections belong to, where there is such a thing
 };
 
 // When the newest bytes of a read arrived, CLOCK_REALTIME; 0 unknown.
@@ -51,6 +52,9 @@ struct LinkBackend {
     int64_t (*write)(Channel *channel, const uint8_t *data, size_t size, int *cause);
     bool (*readable)(const Channel *channel); // bytes wait that no descriptor tells about
     void (*close)(Channel *channel, bool reset);
+    // Channels have no descriptor: whoever uses them looks at them in every step, while they connect
+    // (finish), for what can be read (readable) and after a write that was cut short.
+    bool silent;
 };
 
 extern const LinkBackend socket_link;
@@ -59,6 +63,8 @@ extern const LinkBackend echo_link;
 // Codes and sentences for errno of a connection attempt and of an open connection.
 int connect_status(int cause);
 int stream_status(int cause);
+// The sentence for an open that failed with this errno; returns its code.
+int link_open_failed(const Address &address, const char *what, int cause, ErrorText *error);
 void address_text(const Address &address, Writer *out); // 192.0.2.1:443, [2001:db8::1]:443, /run/x.sock
 
 } // namespace wx

@@ -15,29 +15,36 @@ static bool frames_open(SimFrames *frames, uint32_t count, uint32_t frame_bytes)
     frames->frame_bytes = frame_bytes;
     frames->memory = static_cast<uint8_t *>(allocate_aligned(64, size_t{count} * frame_bytes));
     frames->free_list = static_cast<uint32_t *>(allocate(count * sizeof(uint32_t)));
-    return frames->memory != nullptr && frames->free_list != nullptr;
+    frames->out = static_cast<bool *>(allocate(count * sizeof(bool)));
+    return frames->memory != nullptr && frames->free_list != nullptr && frames->out != nullptr;
 }
 
 static void frames_reset(SimFrames *frames) {
     frames->free_count = frames->count;
+    memset(frames->out, 0, frames->count * sizeof(bool));
     for (uint32_t i = 0; i < frames->count; i++) frames->free_list[i] = frames->count - 1 - i;
 }
 
 static void frames_close(SimFrames *frames) {
     deallocate(frames->memory);
     deallocate(frames->free_list);
+    deallocate(frames->out);
     *frames = SimFrames();
 }
 
 static FrameId frame_take(SimFrames *frames) {
-    return frames->free_count == 0 ? no_frame : frames->free_list[--frames->free_count];
+    if (frames->free_count == 0) return no_frame;
+    uint32_t id = frames->free_list[--frames->free_count];
+    frames->out[id] = true;
+    return id;
 }
 
 static void frame_put(SimHost *host, SimFrames *frames, FrameId id) {
-    if (frames->free_count == frames->count || id >= frames->count) {
+    if (id >= frames->count || !frames->out[id]) {
         host->double_releases++;
         return;
     }
+    frames->out[id] = false;
     frames->free_list[frames->free_count++] = static_cast<uint32_t>(id);
 }
 
@@ -118,6 +125,7 @@ static bool on_tcp(SimHost *host, const Frame &frame, FrameId id, Nanos now) {
     }
     constexpr uint8_t kind = tcp_syn | tcp_ack | tcp_rst;
     c = find_listener(host, s.destination_port);
+    if (c != nullptr && !(s.flags & kind)) return false; // RFC 9293 section 3.10.7.2, "any other segment"
     if (c != nullptr && (s.flags & kind) == tcp_syn) {
         tcp_on_syn(c, tuple, s, now);
         return false;
@@ -169,13 +177,15 @@ int sim_host_open(SimHost *host, const SimHostOptions &options) {
     host->connections = static_cast<TcpConnection *>(
         allocate_aligned(alignof(TcpConnection) < 64 ? 64 : alignof(TcpConnection),
                          options.connections * sizeof(TcpConnection)));
+    host->held = static_cast<bool *>(allocate(options.connections * sizeof(bool)));
     host->storage =
         static_cast<uint8_t *>(allocate_aligned(64, options.connections * storage_each(options.tcp)));
     host->packet = static_cast<uint8_t *>(allocate(packet_max));
     host->time_wait_memory = allocate_aligned(64, time_wait_bytes(options.time_wait));
     bool good = frames_open(&host->receive, options.receive_frames, options.frame_bytes) &&
                 frames_open(&host->send, options.send_frames, options.frame_bytes);
-    if (!good || !host->connections || !host->storage || !host->packet || !host->time_wait_memory) {
+    if (!good || !host->connections || !host->held || !host->storage || !host->packet ||
+        !host->time_wait_memory) {
         sim_host_close(host);
         return WSXDP_E_MEMORY;
     }
@@ -188,10 +198,12 @@ void sim_host_close(SimHost *host) {
     frames_close(&host->receive);
     frames_close(&host->send);
     deallocate(host->connections);
+    deallocate(host->held);
     deallocate(host->storage);
     deallocate(host->packet);
     deallocate(host->time_wait_memory);
     host->connections = nullptr;
+    host->held = nullptr;
     host->storage = nullptr;
     host->packet = nullptr;
     host->time_wait_memory = nullptr;
@@ -207,7 +219,9 @@ void sim_host_reset(SimHost *host, uint64_t seed) {
     time_wait_open(&host->tcp.time_wait, host->time_wait_memory, host->options.time_wait);
     frames_reset(&host->receive);
     frames_reset(&host->send);
-    for (uint32_t i = 0; i < host->options.connections; i++) host->connections[i].state = TcpState::closed;
+    // Whatever they still held is in the free lists already.
+    for (uint32_t i = 0; i < host->options.connections; i++) host->connections[i] = TcpConnection();
+    memset(host->held, 0, host->options.connections * sizeof(bool));
     memset(host->refused, 0, sizeof host->refused);
     host->no_frame = host->unknown = host->double_releases = 0;
 }
@@ -222,14 +236,19 @@ TcpConnection *sim_host_connection(SimHost *host) {
     size_t each = storage_each(host->options.tcp);
     for (uint32_t i = 0; i < host->options.connections; i++) {
         TcpConnection *c = &host->connections[i];
-        if (c->state != TcpState::closed) continue;
+        // Nor one whose reset has not left yet.
+        if (c->state != TcpState::closed || c->send_reset || host->held[i]) continue;
         // An ended one may still hold what was received and not read.
-        if (c->host != nullptr) reassembly_clear(&c->rx, host->tcp.release_receive);
+        tcp_discard(c);
         return tcp_open(c, &host->tcp, host->options.tcp, ByteSpan(host->storage + i * each, each)) == 0
                    ? c
                    : nullptr;
     }
     return nullptr;
+}
+
+void sim_host_hold(SimHost *host, const TcpConnection *c, bool held) {
+    host->held[c - host->connections] = held;
 }
 
 static bool port_usable(void *context, uint16_t port) {
@@ -270,6 +289,7 @@ uint32_t sim_host_write(SimHost *host, TcpConnection *c, ByteView data) {
     // A frame holds one segment: what fits with all options there may be.
     uint32_t most = c->mss > tcp_options_max ? tcp_segment_payload(c) : 536;
     if (most > host->send.frame_bytes) most = host->send.frame_bytes;
+    if (most > c->config.send_bytes) most = c->config.send_bytes; // or an empty buffer would never have room
     while (taken < data.size) {
         uint32_t room = tcp_room(c), left = static_cast<uint32_t>(data.size) - taken;
         uint32_t size = left < most ? left : most;

@@ -26,6 +26,7 @@ struct SimHostOptions {
 struct SimFrames {
     uint8_t *memory = nullptr;
     uint32_t *free_list = nullptr;
+    bool *out = nullptr; // by number
     uint32_t frame_bytes = 0;
     uint32_t count = 0;
     uint32_t free_count = 0;
@@ -51,6 +52,7 @@ struct SimHost : PacketSink {
     SimFrames receive;
     SimFrames send;
     TcpConnection *connections = nullptr;
+    bool *held = nullptr; // by connection: see sim_host_hold
     uint8_t *storage = nullptr;
     uint8_t *packet = nullptr; // one packet on its way out
     void *time_wait_memory = nullptr;
@@ -70,6 +72,8 @@ bool sim_host_address(SimHost *host, const IpAddress &address);
 
 // A connection that is CLOSED, made ready; nullptr when all are in use.
 TcpConnection *sim_host_connection(SimHost *host);
+// Somebody still looks at it (why it ended, what can be read): it is not given to anybody else when CLOSED.
+void sim_host_hold(SimHost *host, const TcpConnection *c, bool held);
 TcpConnection *sim_host_connect(SimHost *host, const IpAddress &remote, uint16_t port, Nanos now);
 // tuple.local_port is what is listened on.
 TcpConnection *sim_host_listen(SimHost *host, uint16_t port);

@@ -81,7 +81,7 @@ void address_text(const Address &address, Writer *out) {
     }
 }
 
-static int open_failed(const Address &address, const char *what, int cause, ErrorText *error) {
+int link_open_failed(const Address &address, const char *what, int cause, ErrorText *error) {
     int code = connect_status(cause);
     // EAGAIN: the listener's queue is full, and the kernel offers nothing to wait for.
     if (address.storage.ss_family == AF_UNIX &&
@@ -140,9 +140,9 @@ static int socket_open(const Address &address, const LinkOptions &options, Chann
     *channel = Channel();
     channel->backend = &socket_link;
     channel->fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (channel->fd < 0) return open_failed(address, "opening a socket for", errno, error);
+    if (channel->fd < 0) return link_open_failed(address, "opening a socket for", errno, error);
     if (set_options(channel->fd, family != AF_UNIX, options, channel) != 0) {
-        int code = open_failed(address, "binding to socket.interface for", errno, error);
+        int code = link_open_failed(address, "binding to socket.interface for", errno, error);
         socket_close(channel, false);
         return code;
     }
@@ -150,7 +150,7 @@ static int socket_open(const Address &address, const LinkOptions &options, Chann
         return 1;
     if (errno == EINPROGRESS || errno == EINTR) return 0;
     // A Unix socket whose backlog is full says EAGAIN and will not tell when that changes.
-    int code = open_failed(address, "connecting to", errno, error);
+    int code = link_open_failed(address, "connecting to", errno, error);
     socket_close(channel, false);
     return code;
 }
@@ -216,6 +216,6 @@ static int64_t socket_write(Channel *channel, const uint8_t *data, size_t size, 
 static bool socket_readable(const Channel *) { return false; }
 
 const LinkBackend socket_link = {"socket",     socket_open,     socket_finish, socket_read,
-                                 socket_write, socket_readable, socket_close};
+                                 socket_write, socket_readable, socket_close,  false};
 
 } // namespace wx
