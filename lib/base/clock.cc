@@ -22,15 +22,7 @@ Nanos monotonic_ns() { return read_clock(CLOCK_MONOTONIC); }
 static Tick monotonic_ticks(const Clock *) { return static_cast<Tick>(monotonic_ns()); }
 static Tick fake_ticks(const Clock *self) { return self->fake_now; }
 
-#if defined(__x86_64__)
-static Tick cycle_ticks(const Clock *) { return __builtin_ia32_rdtsc(); }
-#elif defined(__aarch64__)
-static Tick cycle_ticks(const Clock *) {
-    Tick value;
-    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(value));
-    return value;
-}
-#endif
+static Tick cycle_ticks(const Clock *) { return cycle_count(); }
 
 static bool has_cycles() {
 #if defined(__x86_64__)
@@ -74,6 +66,7 @@ void system_clock_open(Clock *clock) {
 #if defined(__x86_64__) || defined(__aarch64__)
     if (has_cycles()) {
         clock->read_ticks = cycle_ticks;
+        clock->cycles = true;
         if (rate.load(std::memory_order_relaxed) == 0)
             rate.store(measure_rate(cycle_ticks), std::memory_order_relaxed);
         clock->ns_per_tick_q32 = rate.load(std::memory_order_relaxed);

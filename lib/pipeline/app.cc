@@ -6,18 +6,6 @@
 
 namespace wx {
 
-AppConnection *app_find(App *app, uint32_t id) {
-    uint32_t index = id & ((1u << app->generation_shift) - 1);
-    if (index >= app->connection_limit || app->connections[index].id != id || id == 0) return nullptr;
-    return &app->connections[index];
-}
-
-static Nanos realtime_of(App *app, unsigned kind, Tick tick) {
-    if (tick == app->tick_seen[kind]) return app->tick_ns[kind];
-    app->tick_seen[kind] = tick;
-    return app->tick_ns[kind] = app->clock->realtime(tick);
-}
-
 static void touch(App *app, AppConnection *c) {
     if (c->touched) return;
     c->touched = true;
@@ -30,20 +18,22 @@ static void note_release(App *app, AppConnection *c, const EventSlot &slot) {
     touch(app, c);
 }
 
-static void fill_stamps(App *app, const EventSlot &slot, wsxdp_event *event) {
+static void fill_stamps(const Clock *clock, const EventSlot &slot, wsxdp_event *event) {
     event->nic_first_ns = slot.nic_first;
     event->nic_last_ns = slot.nic_last;
     event->kernel_first_ns = slot.kernel_first;
     event->kernel_last_ns = slot.kernel_last;
-    event->poll_last_ns = realtime_of(app, 0, slot.poll_last);
-    event->poll_first_ns =
-        slot.poll_first == slot.poll_last ? event->poll_last_ns : app->clock->realtime(slot.poll_first);
-    event->transport_last_ns = realtime_of(app, 1, slot.transport_last);
-    event->tls_last_ns = realtime_of(app, 2, slot.tls_last);
-    event->parse_ns = realtime_of(app, 3, slot.parse);
+    // Mostly all of a message came with one read, and what the transport does takes no time of its own.
+    Nanos poll_last = clock->realtime(slot.poll_last);
+    event->poll_last_ns = poll_last;
+    event->poll_first_ns = slot.poll_first == slot.poll_last ? poll_last : clock->realtime(slot.poll_first);
+    event->transport_last_ns =
+        slot.transport_last == slot.poll_last ? poll_last : clock->realtime(slot.transport_last);
+    event->tls_last_ns = clock->realtime(slot.tls_last);
+    event->parse_ns = clock->realtime(slot.parse);
 }
 
-static void on_open(App *app, AppConnection *c, const EventSlot &slot, const NoteSlot &note) {
+[[gnu::cold]] static void on_open(App *app, AppConnection *c, const EventSlot &slot, const NoteSlot &note) {
     c->state = WSXDP_STATE_OPEN;
     c->epoch = slot.epoch;
     c->in_message = false;
@@ -74,7 +64,7 @@ static void set_error(ErrorText *error, int code, ByteView sentence) {
     error->text[error->size] = 0;
 }
 
-static void on_note(App *app, AppConnection *c, const EventSlot &slot, wsxdp_event *event) {
+[[gnu::cold]] static void on_note(App *app, AppConnection *c, const EventSlot &slot, wsxdp_event *event) {
     const NoteSlot *note = app->notes.front();
     if (note == nullptr) return;
     app->notes.pop();
@@ -111,7 +101,7 @@ static void fill(App *app, AppConnection *c, const EventSlot &slot, wsxdp_event 
     event->data = nullptr;
     event->len = slot.size;
     event->sequence = 0;
-    fill_stamps(app, slot, event);
+    fill_stamps(app->clock, slot, event);
     if (slot.source == EventSlot::inbox) {
         event->data = c->inbox.at(slot.position);
         if (event->len > c->inbox.capacity) event->len = 0;
@@ -127,14 +117,14 @@ static void fill(App *app, AppConnection *c, const EventSlot &slot, wsxdp_event 
     if (slot.kind == WSXDP_EVENT_MESSAGE || slot.kind == WSXDP_EVENT_FRAGMENT) event->sequence = c->sequence;
 }
 
-static void fill_plain(wsxdp_event *event, uint32_t kind, uint32_t conn, int64_t value) {
+[[gnu::cold]] static void fill_plain(wsxdp_event *event, uint32_t kind, uint32_t conn, int64_t value) {
     memset(event, 0, sizeof *event);
     event->kind = kind;
     event->conn = conn;
     event->value = value;
 }
 
-static size_t collect_writable(App *app, wsxdp_event *out, size_t cap) {
+[[gnu::cold]] static size_t collect_writable(App *app, wsxdp_event *out, size_t cap) {
     size_t count = 0;
     for (size_t i = 0; i < app->connection_limit && app->writable_waiters != 0 && count < cap; i++) {
         AppConnection *c = &app->connections[i];
@@ -151,11 +141,10 @@ static size_t collect_writable(App *app, wsxdp_event *out, size_t cap) {
 
 size_t app_collect(App *app, wsxdp_event *out, size_t cap) {
     size_t count = app->writable_waiters != 0 ? collect_writable(app, out, cap) : 0;
-    while (count < cap) {
-        const EventSlot *slot = app->events.front();
-        if (slot == nullptr) break;
+    const EventSlot *slot = count < cap ? app->events.front() : nullptr;
+    while (slot != nullptr && count < cap) {
         if (slot->index >= app->connection_limit) {
-            app->events.pop();
+            slot = app->events.next();
             continue;
         }
         AppConnection *c = &app->connections[slot->index];
@@ -166,14 +155,14 @@ size_t app_collect(App *app, wsxdp_event *out, size_t cap) {
         }
         note_release(app, c, *slot);
         if (slot->kind != 0) fill(app, c, *slot, &out[count++]);
-        app->events.pop();
+        slot = app->events.next();
     }
     return count;
 }
 
 // ---- release and hold ----
 
-static uint64_t hold_floor(const App *app, uint32_t index, uint8_t source, uint64_t limit) {
+[[gnu::cold]] static uint64_t hold_floor(const App *app, uint32_t index, uint8_t source, uint64_t limit) {
     for (size_t i = 0; i < app->held_count; i++)
         if (app->held[i].index == index && app->held[i].source == source && app->held[i].position < limit)
             limit = app->held[i].position;
@@ -220,7 +209,7 @@ static bool of_last_batch(const AppConnection *c, const wsxdp_event *event) {
     return c->touched && event->sequence > c->released_sequence && event->sequence <= c->sequence;
 }
 
-static int refuse(App *app, int code, const char *text) {
+[[gnu::cold]] static int refuse(App *app, int code, const char *text) {
     app->error.begin(code).add(text);
     return code;
 }
@@ -274,8 +263,7 @@ static bool inbox_pressed(const AppConnection *c, uint64_t eighths) {
 
 // Three quarters full is pressure; dropping goes on until half is free, so that it is not done for every
 // message.
-bool app_under_pressure(const App *app) {
-    if (app->conflating == 0) return false;
+bool app_pressed(const App *app) {
     if (ring_pressed(app, 6)) return true;
     for (size_t i = 0; i < app->connection_limit; i++)
         if (app->connections[i].conflate && app->connections[i].id != 0 &&

@@ -24,24 +24,27 @@ struct AppConnection {
     bool in_message = false; // a fragmented message is being sent
     bool message_is_text = false;
     bool message_compressed = false;
+    uint8_t begun_opcode = 0;
     uint32_t holds = 0;
+    // receiving
     uint64_t sequence = 0;
     uint64_t released_sequence = 0; // messages up to here were of earlier batches
     uint64_t lost = 0;              // dropped and not told yet
-    uint64_t epoch = 0;
-    ByteRingProducer outbox;
-    ByteRingConsumer inbox;
-    ByteRingConsumer inflated;
     uint64_t release_to = 0;
     uint64_t inflated_release_to = 0;
-    Deflater *deflater = nullptr;
-    Utf8 utf8;
-    uint64_t begun = 0; // room handed out by send_begin, 0 none
-    uint8_t begun_opcode = 0;
-    ConnectionArea area;
+    ByteRingConsumer inbox;
+    // sending
     const Settings *settings = nullptr;
-    uint32_t sender_count = 0;
+    Deflater *deflater = nullptr;
+    uint64_t begun = 0; // room handed out by send_begin, 0 none
+    ByteRingProducer outbox;
     AppCounters counters{};
+    Utf8 utf8;
+    uint32_t sender_count = 0;
+    // rare
+    uint64_t epoch = 0;
+    ByteRingConsumer inflated;
+    ConnectionArea area;
 };
 
 struct Held {
@@ -58,34 +61,36 @@ struct App {
     uint32_t masks[masks_max] = {0};
     size_t masks_left = 0;
     RingConsumer<EventSlot> events;
-    RingConsumer<NoteSlot> notes;
-    RingProducer<CommandSlot> commands;
     AppConnection *connections = nullptr;
     size_t connection_limit = 0;
     uint32_t generation_shift = 0;
     uint32_t *touched = nullptr; // indices
     size_t touched_count = 0;
+    RingConsumer<NoteSlot> notes;
+    RingProducer<CommandSlot> commands;
     Held *held = nullptr;
     size_t held_count = 0;
     size_t held_max = 0;
     size_t conflating = 0;       // connections with overflow=conflate
     size_t writable_waiters = 0; // connections that were refused room
     size_t ended_count = 0;
-    // The same tick stands in many events of a batch: its conversion is kept.
-    Tick tick_seen[4] = {0};
-    Nanos tick_ns[4] = {0};
     ErrorText error; // of the last failed call or ERROR event
 };
 
 size_t app_collect(App *app, wsxdp_event *out, size_t cap);
 void app_release(App *app);
-bool app_under_pressure(const App *app);
+bool app_pressed(const App *app);
+inline bool app_under_pressure(const App *app) { return app->conflating != 0 && app_pressed(app); }
 // Drops the oldest messages of conflating connections until the pressure is gone; true if any was dropped.
 bool app_conflate(App *app);
 int app_hold(App *app, const wsxdp_event *event);
 int app_unhold(App *app, const wsxdp_event *event);
-// The connection of an id, nullptr and E_STALE when gone.
-AppConnection *app_find(App *app, uint32_t id);
+// The connection of an id, nullptr when gone.
+inline AppConnection *app_find(App *app, uint32_t id) {
+    uint32_t index = id & ((1u << app->generation_shift) - 1);
+    if (index >= app->connection_limit || app->connections[index].id != id || id == 0) return nullptr;
+    return &app->connections[index];
+}
 inline uint32_t app_index(const App *app, const AppConnection *c) {
     return static_cast<uint32_t>(c - app->connections);
 }

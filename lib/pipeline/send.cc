@@ -6,7 +6,7 @@
 
 namespace wx {
 
-static int refuse(App *app, int code, const char *text) {
+[[gnu::cold]] static int refuse(App *app, int code, const char *text) {
     app->error.begin(code).add("sending: ").add(text);
     return code;
 }
@@ -15,7 +15,7 @@ static bool is_control(uint32_t opcode) { return opcode == WSXDP_PING || opcode 
 
 constexpr uint32_t known_flags = WSXDP_SEND_MORE | WSXDP_SEND_NOT_FINAL | WSXDP_SEND_UNCOMPRESSED;
 
-static int check_state(App *app, AppConnection *c) {
+static inline int check_state(App *app, AppConnection *c) {
     if (c->state == WSXDP_STATE_CLOSED || c->close_asked)
         return refuse(app, WSXDP_E_CLOSED, "the connection is closing or closed");
     if (c->state != WSXDP_STATE_OPEN)
@@ -23,7 +23,7 @@ static int check_state(App *app, AppConnection *c) {
     return WSXDP_OK;
 }
 
-static int check_send(App *app, AppConnection *c, uint32_t opcode, ByteView data, uint32_t flags) {
+static inline int check_send(App *app, AppConnection *c, uint32_t opcode, ByteView data, uint32_t flags) {
     if (flags & ~known_flags) return refuse(app, WSXDP_E_FLAGS, "a flag bit that this version does not know");
     int status = check_state(app, c);
     if (status < 0) return status;
@@ -45,15 +45,17 @@ static int check_send(App *app, AppConnection *c, uint32_t opcode, ByteView data
 }
 
 // On a copy of the state: a message that is refused for lack of room is offered again.
-static int check_text(App *app, AppConnection *c, uint32_t opcode, ByteView data, bool final, Utf8 *after) {
+static inline int check_text(App *app, AppConnection *c, uint32_t opcode, ByteView data, bool final,
+                             Utf8 *after) {
     bool text = opcode == WSXDP_TEXT || (opcode == WSXDP_CONTINUATION && c->message_is_text);
     if (!text || !c->settings->send_check_utf8) return WSXDP_OK;
     *after = opcode == WSXDP_TEXT ? Utf8() : c->utf8;
+    if (opcode == WSXDP_TEXT && final && utf8_valid(data.data, data.size)) return WSXDP_OK;
     if (after->feed(data.data, data.size) && (!final || after->complete())) return WSXDP_OK;
     return refuse(app, WSXDP_E_SEND_UTF8, "the text is not UTF-8; send it as WSXDP_BINARY or mend it");
 }
 
-static int no_room(App *app, AppConnection *c, uint64_t needed) {
+[[gnu::cold]] static int no_room(App *app, AppConnection *c, uint64_t needed) {
     if (needed > c->outbox.capacity)
         return refuse(app, WSXDP_E_TOO_BIG,
                       "the message exceeds outbox.bytes; raise it or send fragments (WSXDP_SEND_NOT_FINAL)");
@@ -64,20 +66,22 @@ static int no_room(App *app, AppConnection *c, uint64_t needed) {
     return WSXDP_E_AGAIN;
 }
 
+[[gnu::noinline]] static void draw_masks(App *app) {
+    app->random->fill(app->random, reinterpret_cast<uint8_t *>(app->masks), sizeof app->masks);
+    app->masks_left = App::masks_max;
+}
+
 // Drawn a handful at a time; each is used once and wiped.
-static uint32_t next_mask(App *app, const AppConnection *c) {
+static inline uint32_t next_mask(App *app, const AppConnection *c) {
     if (c->settings->mask_zero) return 0;
-    if (app->masks_left == 0) {
-        app->random->fill(app->random, reinterpret_cast<uint8_t *>(app->masks), sizeof app->masks);
-        app->masks_left = App::masks_max;
-    }
+    if (app->masks_left == 0) draw_masks(app);
     uint32_t mask = app->masks[--app->masks_left];
     app->masks[app->masks_left] = 0;
     return mask;
 }
 
 // One frame at out; returns its size.
-static uint64_t put_frame(App *app, AppConnection *c, uint8_t *out, uint8_t first, ByteView payload) {
+static inline uint64_t put_frame(App *app, AppConnection *c, uint8_t *out, uint8_t first, ByteView payload) {
     uint32_t mask = next_mask(app, c);
     size_t head = frame_head_build(out, first, payload.size, true, mask);
     mask_apply(out + head, payload.data, payload.size, mask, 0);
@@ -86,7 +90,7 @@ static uint64_t put_frame(App *app, AppConnection *c, uint8_t *out, uint8_t firs
 }
 
 // Nothing leaves under a mask that was not random (RFC 6455 section 10.3).
-static int publish(App *app, AppConnection *c, uint64_t bytes) {
+static inline int publish(App *app, AppConnection *c, uint64_t bytes) {
     if (app->random->failed)
         return refuse(app, WSXDP_E_SYSTEM, "the kernel gives no random bytes for masks any more");
     c->outbox.publish(bytes);
@@ -94,12 +98,10 @@ static int publish(App *app, AppConnection *c, uint64_t bytes) {
     return WSXDP_OK;
 }
 
-// A message in frames of at most fragment_bytes, final only on the last; RSV1 only on the first.
-static int put_message(App *app, AppConnection *c, uint8_t opcode, bool compressed, bool final,
-                       ByteView payload) {
-    uint64_t part = c->settings->send_fragment_bytes;
-    if (part == 0 || part > payload.size || opcode >= opcode_close) part = payload.size;
-    uint64_t frames = part < payload.size ? (payload.size + part - 1) / part : 1;
+// A message in frames of `part` bytes, final only on the last.
+[[gnu::noinline]] static int put_fragments(App *app, AppConnection *c, uint8_t opcode, bool final,
+                                           ByteView payload, uint64_t part) {
+    uint64_t frames = (payload.size + part - 1) / part;
     uint64_t needed = payload.size + frames * frame_head_max;
     if (c->outbox.room() < needed) return no_room(app, c, needed);
     c->outbox.rewind_if_empty();
@@ -108,14 +110,26 @@ static int put_message(App *app, AppConnection *c, uint8_t opcode, bool compress
     for (uint64_t i = 0; i < frames; i++) {
         bool last = i + 1 == frames;
         uint8_t first = static_cast<uint8_t>((i == 0 ? opcode : static_cast<uint8_t>(opcode_continuation)) |
-                                             (last && final ? 0x80 : 0) | (i == 0 && compressed ? 0x40 : 0));
+                                             (last && final ? 0x80 : 0));
         size += put_frame(app, c, out + size, first, payload.from(i * part).first(part));
     }
     return publish(app, c, size);
 }
 
+static inline int put_message(App *app, AppConnection *c, uint8_t opcode, bool final, ByteView payload) {
+    uint64_t part = c->settings->send_fragment_bytes;
+    if (part != 0 && part < payload.size && opcode < opcode_close)
+        return put_fragments(app, c, opcode, final, payload, part);
+    uint64_t needed = payload.size + frame_head_max;
+    if (c->outbox.room() < needed) return no_room(app, c, needed);
+    c->outbox.rewind_if_empty();
+    uint8_t first = static_cast<uint8_t>(opcode | (final ? 0x80 : 0));
+    return publish(app, c, put_frame(app, c, c->outbox.at_tail(), first, payload));
+}
+
 // Compresses into the outbox behind room for the head, then puts the head in front and masks in place.
-static int put_compressed(App *app, AppConnection *c, uint8_t opcode, bool final, ByteView data) {
+[[gnu::noinline]] static int put_compressed(App *app, AppConnection *c, uint8_t opcode, bool final,
+                                            ByteView data) {
     uint64_t needed = frame_head_max + deflater_bound(c->deflater, data.size);
     if (c->outbox.room() < needed) return no_room(app, c, needed);
     c->outbox.rewind_if_empty();
@@ -150,7 +164,7 @@ int app_send(App *app, AppConnection *c, uint32_t opcode, ByteView data, uint32_
     bool compress = wants_compression(c, opcode, data.size, flags);
     c->begun = 0;
     status = compress ? put_compressed(app, c, static_cast<uint8_t>(opcode), final, data)
-                      : put_message(app, c, static_cast<uint8_t>(opcode), false, final, data);
+                      : put_message(app, c, static_cast<uint8_t>(opcode), final, data);
     if (status < 0 || is_control(opcode)) return status;
     if (opcode != WSXDP_CONTINUATION) {
         c->message_is_text = opcode == WSXDP_TEXT;

@@ -55,6 +55,7 @@ struct EventSlot {
     int64_t value;
     uint64_t release_to; // inbox position that is free once this event is released
     uint64_t epoch;      // OPEN: number of the opening
+    Tick parse;
     Nanos nic_first;
     Nanos nic_last;
     Nanos kernel_first;
@@ -63,7 +64,6 @@ struct EventSlot {
     Tick poll_last;
     Tick transport_last;
     Tick tls_last;
-    Tick parse;
 };
 static_assert(sizeof(EventSlot) == 128, "two cache lines");
 

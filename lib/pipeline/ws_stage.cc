@@ -10,16 +10,11 @@ namespace wx {
 
 // ---- chunks ----
 
-static void add_chunk(WsConnection *c, const MetadataSlot &slot) {
-    uint64_t end = slot.position + slot.size;
-    if (c->chunk_count == WsConnection::chunks_max) {
-        uint32_t last = (c->chunk_first + c->chunk_count - 1) % WsConnection::chunks_max;
-        c->chunks[last] =
-            Chunk{end, slot.poll_tick, slot.tls_tick, slot.transport_tick, slot.kernel_ns, slot.nic_ns};
-        return;
-    }
-    uint32_t next = (c->chunk_first + c->chunk_count++) % WsConnection::chunks_max;
-    c->chunks[next] =
+// `end`: of the slot's bytes, as checked.
+static inline void add_chunk(WsConnection *c, uint64_t end, const MetadataSlot &slot) {
+    if (c->chunk_count != WsConnection::chunks_max) c->chunk_count++;
+    uint32_t last = (c->chunk_first + c->chunk_count - 1) % WsConnection::chunks_max;
+    c->chunks[last] =
         Chunk{end, slot.poll_tick, slot.tls_tick, slot.transport_tick, slot.kernel_ns, slot.nic_ns};
 }
 
@@ -144,7 +139,7 @@ static bool on_close(WsStage *s, WsConnection *c, uint32_t index, const Item &it
     return true;
 }
 
-static bool on_message(WsStage *s, WsConnection *c, uint32_t index, const Item &item) {
+static inline bool on_message(WsStage *s, WsConnection *c, uint32_t index, const Item &item) {
     EventSlot *slot = s->events.claim();
     if (slot == nullptr) return false;
     bool whole = item.kind == ItemKind::message;
@@ -197,7 +192,7 @@ static bool is_message(const EventSlot &slot) {
 }
 
 // Of what this read brought, the last message is marked, even when a ping follows it.
-static void mark_last(WsStage *s) {
+static inline void mark_last(WsStage *s) {
     for (uint64_t at = s->events.tail; at != s->events.published_tail; at--) {
         EventSlot *slot = &s->events.slots[(at - 1) & (s->events.capacity - 1)];
         if (!is_message(*slot)) continue;
@@ -213,13 +208,26 @@ static void set_blocked(WsStage *s, WsConnection *c, bool blocked) {
     blocked ? ++s->blocked_count : --s->blocked_count;
 }
 
+// Messages that are one complete frame each, one after the other: what nearly all are.
+static inline void parse_whole(WsStage *s, WsConnection *c, uint32_t index) {
+    Item item;
+    while (c->start != c->end && s->events.room() != 0 &&
+           c->receiver.next_whole(c->inbox + (c->start & c->mask), c->end - c->start, &item)) {
+        on_message(s, c, index, item);
+        c->counters.frames++;
+        consume(c, item.consumed);
+    }
+}
+
 // Everything that can be told of this connection now. False: it is blocked.
-static bool parse(WsStage *s, WsConnection *c, uint32_t index) {
+static inline bool parse(WsStage *s, WsConnection *c, uint32_t index) {
     while (!c->discard) {
         if (!c->pending) {
+            parse_whole(s, c, index);
             uint64_t avail = c->end - c->start;
-            int status = c->receiver.next(c->inbox + (c->start & c->mask), avail, &c->item);
-            if (status == 0 && avail != 0) status = make_way(s, c, index);
+            if (avail == 0) return true;
+            int status = c->receiver.next_any(c->inbox + (c->start & c->mask), avail, &c->item);
+            if (status == 0) status = make_way(s, c, index);
             if (status == 0) return true;
             if (status < 0) {
                 c->item.kind = ItemKind::close; // only its place is needed, should the control ring be full
@@ -238,7 +246,7 @@ static bool parse(WsStage *s, WsConnection *c, uint32_t index) {
     return true;
 }
 
-static void run(WsStage *s, WsConnection *c, uint32_t index) {
+static inline void run(WsStage *s, WsConnection *c, uint32_t index) {
     bool free = c->failed == 0 || ws_fail(s, c, index, c->failed);
     if (free) free = parse(s, c, index);
     mark_last(s);
@@ -249,19 +257,21 @@ static void run(WsStage *s, WsConnection *c, uint32_t index) {
 
 // ---- metadata ----
 
-static void on_bytes(WsStage *s, const MetadataSlot &slot) {
-    WsConnection *c = &s->connections[slot.index];
-    if (c->inbox == nullptr || slot.size > c->mask + 1) return;
-    if (c->start == c->end) c->start = slot.position; // the producer may have jumped to the next lap
-    c->end = slot.position + slot.size;
+static inline void on_bytes(WsStage *s, uint32_t index, const MetadataSlot &slot) {
+    WsConnection *c = &s->connections[index];
+    uint64_t position = slot.position, size = slot.size; // the other side could change them under our checks
+    if (c->inbox == nullptr || size > c->mask + 1) return;
+    if (c->start == c->end) {
+        c->start = position; // the producer may have jumped to the next lap
+        c->chunk_first = c->chunk_count = 0;
+    }
+    c->end = position + size;
     if (c->end - c->start > c->mask + 1) return; // impossible positions: the other side is broken
-    add_chunk(c, slot);
-    if (c->blocked) return; // in order: first what waits
-    drop_chunks(c, c->start);
-    run(s, c, slot.index);
+    add_chunk(c, c->end, slot);
+    if (!c->blocked) run(s, c, index); // in order: first what waits
 }
 
-static bool open_compression(WsConnection *c, const NoteSlot &note) {
+[[gnu::cold]] static bool open_compression(WsConnection *c, const NoteSlot &note) {
     if ((note.deflate[0] & 1) == 0) return true;
     DeflateAgreement agreement;
     agreement.client_no_context_takeover = (note.deflate[0] & 2) != 0;
@@ -272,7 +282,7 @@ static bool open_compression(WsConnection *c, const NoteSlot &note) {
     return inflater_open(agreement, c->settings->deflate_options, &c->inflater) >= 0;
 }
 
-static void begin_opening(WsConnection *c, const NoteSlot &note, uint64_t position) {
+[[gnu::cold]] static void begin_opening(WsConnection *c, const NoteSlot &note, uint64_t position) {
     inflater_free(c->inflater);
     c->inflater = nullptr;
     c->receiver.limits = c->settings->receiver;
@@ -289,17 +299,17 @@ static void begin_opening(WsConnection *c, const NoteSlot &note, uint64_t positi
 }
 
 // The note goes on to the app; false: no room yet.
-static bool on_note(WsStage *s, const MetadataSlot &slot) {
+[[gnu::cold]] static bool on_note(WsStage *s, uint32_t index, uint64_t position) {
     const NoteSlot *note = s->notes.front();
     if (note == nullptr) return true; // a slot without its note: the other side is broken
     if (s->event_notes.room() == 0 || s->events.room() == 0) return false;
-    WsConnection *c = &s->connections[slot.index];
+    WsConnection *c = &s->connections[index];
     NoteSlot *copy = s->event_notes.claim();
     *copy = *note;
     s->notes.pop();
     s->notes.release();
     if (copy->size > sizeof copy->text) copy->size = 0;
-    if (copy->kind == WSXDP_EVENT_OPEN && c->inbox != nullptr) begin_opening(c, *copy, slot.position);
+    if (copy->kind == WSXDP_EVENT_OPEN && c->inbox != nullptr) begin_opening(c, *copy, position);
     if (copy->kind == WSXDP_EVENT_RECONNECTING || copy->kind == WSXDP_EVENT_CLOSE) {
         c->discard = true;
         set_blocked(s, c, false);
@@ -307,18 +317,27 @@ static bool on_note(WsStage *s, const MetadataSlot &slot) {
     s->event_notes.publish();
     EventSlot *event = s->events.claim();
     *event = EventSlot();
-    event->index = slot.index;
+    event->index = index;
     event->kind = static_cast<uint8_t>(copy->kind);
     event->source = EventSlot::note;
     event->size = copy->size;
-    event->release_to = copy->kind == WSXDP_EVENT_ERROR ? 0 : slot.position;
+    event->release_to = copy->kind == WSXDP_EVENT_ERROR ? 0 : position;
     event->epoch = copy->epoch;
     event->parse = s->now;
     s->events.publish();
     return true;
 }
 
-static bool retry_blocked(WsStage *s) {
+// What a blocked connection still has to tell comes before a note or the end of its stream. False: not yet.
+[[gnu::cold]] static bool on_change(WsStage *s, uint32_t index, const MetadataSlot &slot) {
+    WsConnection *c = &s->connections[index];
+    if (c->blocked) return false;
+    if (slot.kind == MetadataSlot::note) return on_note(s, index, slot.position);
+    return slot.kind != MetadataSlot::end ||
+           tell_control(s, c, index, ControlSlot::ended, 0, 0, 0, ByteView("", 0));
+}
+
+[[gnu::cold]] static bool retry_blocked(WsStage *s) {
     bool moved = false;
     for (size_t i = 0; i < s->connection_limit && s->blocked_count != 0; i++) {
         WsConnection *c = &s->connections[i];
@@ -333,23 +352,13 @@ static bool retry_blocked(WsStage *s) {
 bool ws_step(WsStage *s, Tick now) {
     s->now = now;
     bool moved = s->blocked_count != 0 && retry_blocked(s);
-    while (const MetadataSlot *slot = s->metadata.front()) {
-        MetadataSlot copy = *slot;
-        if (copy.index >= s->connection_limit) {
-            s->metadata.pop();
-            continue;
-        }
-        if (copy.kind == MetadataSlot::note) {
-            // What a blocked connection still has to tell comes before its end.
-            if (s->connections[copy.index].blocked || !on_note(s, copy)) break;
-        } else if (copy.kind == MetadataSlot::end) {
-            WsConnection *c = &s->connections[copy.index];
-            if (c->blocked || !tell_control(s, c, copy.index, ControlSlot::ended, 0, 0, 0, ByteView("", 0)))
-                break;
-        } else {
-            on_bytes(s, copy);
-        }
-        s->metadata.pop();
+    for (const MetadataSlot *slot = s->metadata.front(); slot != nullptr; slot = s->metadata.next()) {
+        uint32_t index = slot->index; // the other side could change it under our check
+        if (index >= s->connection_limit) continue;
+        if (slot->kind == MetadataSlot::bytes)
+            on_bytes(s, index, *slot);
+        else if (!on_change(s, index, *slot))
+            break;
         moved = true;
     }
     s->metadata.release();
@@ -362,7 +371,6 @@ void ws_attach(WsStage *s, uint32_t index, const ConnectionArea &area, uint64_t 
     *c = WsConnection();
     c->inbox = area.inbox;
     c->mask = inbox_bytes - 1;
-    c->inbox_words = &area.words->inbox;
     c->words = area.words;
     c->settings = settings;
     if (area.inflated != nullptr) c->inflated.open(&area.words->inflated, area.inflated, inbox_bytes);

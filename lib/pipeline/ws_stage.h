@@ -28,19 +28,20 @@ struct WsConnection {
     Receiver receiver;
     uint8_t *inbox = nullptr;
     uint64_t mask = 0;
-    ByteRingWords *inbox_words = nullptr;
     uint64_t start = 0; // of the window that receiver looks at
     uint64_t end = 0;
+    ConnectionWords *words = nullptr;
+    WsCounters counters{};
+    bool discard = false; // a rule was broken or a close came: what follows is not looked at
+    bool blocked = false;
+    bool pending = false; // `item` could not be told yet
+    int failed = 0;       // a broken rule that could not be told yet
     // Chunks whose bytes are not all consumed. Bounded: when full, the newest takes more bytes in, which
     // makes only the time stamps between first and last of a very scattered message coarser.
     static constexpr size_t chunks_max = 16;
-    Chunk chunks[chunks_max];
     uint32_t chunk_first = 0;
     uint32_t chunk_count = 0;
-    bool discard = false; // a rule was broken or a close came: what follows is not looked at
-    bool blocked = false;
-    bool pending = false;      // `item` could not be told yet
-    int failed = 0;            // a broken rule that could not be told yet
+    Chunk chunks[chunks_max];
     uint64_t failed_after = 0; // events that the caller gets before it is told
     uint64_t epoch = 0;
     // compression
@@ -54,8 +55,6 @@ struct WsConnection {
     bool inflated_first = true;    // no piece of this message told yet
     Utf8 utf8;
     const Settings *settings = nullptr;
-    ConnectionWords *words = nullptr;
-    WsCounters counters{};
 };
 
 struct WsStage {

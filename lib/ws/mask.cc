@@ -23,7 +23,7 @@ inline uint32_t turned(uint32_t mask, unsigned phase) {
 #endif
 }
 
-// Up to 63 bytes and whatever vectors left over; the mask begins at the first byte.
+// Below a vector, and whatever vectors leave over; the mask begins at the first byte.
 void mask_words(uint8_t *out, const uint8_t *data, size_t size, uint32_t mask) {
     const uint64_t wide = mask | static_cast<uint64_t>(mask) << 32;
     uint64_t word;
@@ -46,18 +46,34 @@ void mask_words(uint8_t *out, const uint8_t *data, size_t size, uint32_t mask) {
 
 #if defined(__x86_64__)
 
+inline __m128i load_16(const uint8_t *data) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i *>(data));
+}
+inline void store_16(uint8_t *out, __m128i v) { _mm_storeu_si128(reinterpret_cast<__m128i *>(out), v); }
+
+// Up to this size what a wider kernel saves is less than finding it costs.
+constexpr size_t small_bytes_max = 256;
+
+// 16 bytes at least. The last vector overlaps the one before; it is read first, since out may be data.
+inline void mask_small(uint8_t *out, const uint8_t *data, size_t size, uint32_t mask) {
+    const __m128i wide = _mm_set1_epi32(static_cast<int>(mask));
+    const __m128i wide_at_end = _mm_set1_epi32(static_cast<int>(turned(mask, size & 3)));
+    const size_t last = size - 16;
+    const __m128i end = load_16(data + last);
+    for (size_t at = 0; at < last; at += 16) store_16(out + at, _mm_xor_si128(load_16(data + at), wide));
+    store_16(out + last, _mm_xor_si128(end, wide_at_end));
+}
+
 // A vector's load and store at one place; both kernels below step by four vectors and then by one.
 void mask_sse2(uint8_t *out, const uint8_t *data, size_t size, uint32_t mask) {
     const __m128i wide = _mm_set1_epi32(static_cast<int>(mask));
     for (; size >= 64; size -= 64, out += 64, data += 64) {
         for (int i = 0; i < 64; i += 16) {
-            const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i *>(data + i));
-            _mm_storeu_si128(reinterpret_cast<__m128i *>(out + i), _mm_xor_si128(v, wide));
+            store_16(out + i, _mm_xor_si128(load_16(data + i), wide));
         }
     }
     for (; size >= 16; size -= 16, out += 16, data += 16) {
-        const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i *>(data));
-        _mm_storeu_si128(reinterpret_cast<__m128i *>(out), _mm_xor_si128(v, wide));
+        store_16(out, _mm_xor_si128(load_16(data), wide));
     }
     mask_words(out, data, size, mask);
 }
@@ -101,10 +117,8 @@ void mask_first(uint8_t *out, const uint8_t *data, size_t size, uint32_t mask) {
 void mask_apply(uint8_t *out, const uint8_t *data, size_t size, uint32_t mask, unsigned phase) {
     mask = turned(mask, phase);
 #if defined(__x86_64__)
-    if (size >= 32) {
-        mask_kernel.load(std::memory_order_relaxed)(out, data, size, mask);
-        return;
-    }
+    if (size > small_bytes_max) return mask_kernel.load(std::memory_order_relaxed)(out, data, size, mask);
+    if (size >= 16) return mask_small(out, data, size, mask);
 #endif
     mask_words(out, data, size, mask);
 }

@@ -136,7 +136,7 @@ int Receiver::stream(const uint8_t *start, uint64_t avail, Item *item) {
     return 1;
 }
 
-int Receiver::next_slow(uint8_t *start, uint64_t avail, Item *item) {
+int Receiver::next_any(uint8_t *start, uint64_t avail, Item *item) {
     int result = again;
     while (result == again) {
         if (!in_frame) {

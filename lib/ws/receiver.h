@@ -62,8 +62,11 @@ struct Receiver {
     // the connection is to be closed with close_code_for(), and next() not called again. The body of a close
     // frame is for close_body_parse() to judge; nothing after a close frame may be looked at.
     int next(uint8_t *start, uint64_t avail, Item *item) {
-        // Nearly every frame: a message of its own, complete, neither compressed nor large. Whatever is
-        // special in any way, rules broken included, is left to next_slow().
+        return next_whole(start, avail, item) ? 1 : next_any(start, avail, item);
+    }
+    // Nearly every frame: a message of its own, complete, neither compressed nor large. Whatever is special
+    // in any way, rules broken included, is left to next_any(), which can also do what this does.
+    bool next_whole(const uint8_t *start, uint64_t avail, Item *item) const {
         if (avail >= 4 && !(in_message | limits.stream)) {
             const uint8_t first = start[0];
             uint64_t size = start[1], head = 2;
@@ -86,11 +89,12 @@ struct Receiver {
                              start + head,
                              size,
                              head + size};
-                return 1;
+                return true;
             }
         }
-        return next_slow(start, avail, item);
+        return false;
     }
+    int next_any(uint8_t *start, uint64_t avail, Item *item);
 
     // How many bytes the window must be able to hold for next() to make progress (0: any).
     uint64_t bytes_wanted() const;
@@ -104,7 +108,6 @@ private:
         return (limits.message_bytes_max && size > limits.message_bytes_max) ||
                (limits.frame_bytes_max && size > limits.frame_bytes_max);
     }
-    int next_slow(uint8_t *start, uint64_t avail, Item *item);
     int begin_frame(const uint8_t *start, uint64_t avail, Item *item);
     int begin_data(const FrameHead &head);
     int control(const uint8_t *start, uint64_t avail, const FrameHead &head, Item *item);

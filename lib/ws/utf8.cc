@@ -50,6 +50,17 @@ inline bool ascii_16(const uint8_t *data) {
 #endif
 }
 
+inline bool ascii_64(const uint8_t *data) {
+#if defined(__SSE2__)
+    const __m128i *at = reinterpret_cast<const __m128i *>(data);
+    const __m128i x = _mm_or_si128(_mm_loadu_si128(at), _mm_loadu_si128(at + 1));
+    const __m128i y = _mm_or_si128(_mm_loadu_si128(at + 2), _mm_loadu_si128(at + 3));
+    return _mm_movemask_epi8(_mm_or_si128(x, y)) == 0;
+#else
+    return ascii_16(data) && ascii_16(data + 16) && ascii_16(data + 32) && ascii_16(data + 48);
+#endif
+}
+
 template <class Word> inline bool ascii_ends(const uint8_t *data, size_t size) {
     Word first, last;
     memcpy(&first, data, sizeof first);
@@ -60,7 +71,11 @@ template <class Word> inline bool ascii_ends(const uint8_t *data, size_t size) {
 // Whether all of a small text is ASCII; reads that overlap spare the bytes at the end.
 inline bool ascii_small(const uint8_t *data, size_t size) {
     if (size >= 16) {
-        for (size_t at = 0; at + 16 < size; at += 16) {
+        size_t at = 0;
+        for (; at + 64 <= size; at += 64) {
+            if (!ascii_64(data + at)) return false;
+        }
+        for (; at + 16 < size; at += 16) {
             if (!ascii_16(data + at)) return false;
         }
         return ascii_16(data + size - 16);
@@ -95,6 +110,9 @@ inline size_t open_end(const uint8_t *data, size_t size) {
 
 using WholeKernel = bool (*)(const uint8_t *, size_t);
 
+// Most messages are small and ASCII: up to this size that is looked at first, before a kernel is.
+constexpr size_t ascii_bytes_max = 512;
+
 // Below this the vector code's preparation costs more than it saves.
 constexpr size_t simd_bytes_min = 12;
 
@@ -124,7 +142,7 @@ bool whole_first(const uint8_t *data, size_t size) {
     return best(data, size);
 }
 
-bool feed_rest(uint32_t *state, const uint8_t *data, size_t size) {
+[[gnu::noinline]] bool feed_rest(uint32_t *state, const uint8_t *data, size_t size) {
     if (size < simd_bytes_min) return feed_bytes(state, data, size);
     const size_t open = open_end(data, size);
     if (!whole_kernel.load(std::memory_order_relaxed)(data, size - open)) return false;
@@ -134,6 +152,11 @@ bool feed_rest(uint32_t *state, const uint8_t *data, size_t size) {
 } // namespace
 
 bool Utf8::feed(const uint8_t *data, size_t size) {
+    if (state == 0 && size <= ascii_bytes_max && ascii_small(data, size)) return true;
+    return feed_behind(data, size);
+}
+
+bool Utf8::feed_behind(const uint8_t *data, size_t size) {
     while (state && size) {
         state = after_byte(state, *data);
         if (state == invalid) return false;
@@ -143,8 +166,7 @@ bool Utf8::feed(const uint8_t *data, size_t size) {
 }
 
 bool utf8_valid(const uint8_t *data, size_t size) {
-    // Most messages are small and ASCII; they end here.
-    if (size <= 128 && ascii_small(data, size)) return true;
+    if (size <= ascii_bytes_max && ascii_small(data, size)) return true;
     uint32_t state = 0;
     return feed_rest(&state, data, size) && state == 0;
 }

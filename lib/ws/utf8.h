@@ -15,6 +15,9 @@ struct Utf8 {
     // false: invalid at some byte of data; the state is then spent.
     bool feed(const uint8_t *data, size_t size);
     bool complete() const { return state == 0; }
+
+private:
+    bool feed_behind(const uint8_t *data, size_t size);
 };
 
 // A whole text at once.
