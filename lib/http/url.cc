@@ -230,7 +230,7 @@ int parse_unix(const Source &source, size_t begin, Url *out) {
         return bad(source, "a socket path that is longer than 107 bytes", begin, "use a shorter one");
     if (memchr(path, 0, static_cast<size_t>(size)))
         return bad(source, "a zero byte (%00) in the socket's path", begin, "remove it");
-    if (path[size - 1] == '/')
+    if (size == 0 || path[size - 1] == '/')
         return bad(source, "the socket's path names no file", end, "add the socket's name");
     out->port_is_default = true;
     if (end < source.text.size && source.text.data[end] == ':') end++;

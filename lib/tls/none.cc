@@ -31,6 +31,8 @@ void none_session_free(TlsSession *) {}
 
 int none_handshake(TlsSession *, ErrorText *error) { return refuse(error); }
 
+int none_early(TlsSession *, const uint8_t *, size_t, ErrorText *error) { return refuse(error); }
+
 int64_t none_read(TlsSession *, uint8_t *, size_t, ErrorText *error) { return refuse(error); }
 
 int64_t none_write(TlsSession *, const uint8_t *, size_t, ErrorText *error) { return refuse(error); }
@@ -40,8 +42,9 @@ int none_close_notify(TlsSession *) { return WSXDP_E_UNSUPPORTED; }
 void none_facts(const TlsSession *, TlsFacts *out) { *out = TlsFacts(); }
 
 constexpr TlsBackend none_backend = {
-    "none",         false,     none_context_open, none_context_free, none_session_open, none_session_free,
-    none_handshake, none_read, none_write,        none_close_notify, none_facts,        sha1_digest,
+    "none",         false,      none_context_open, none_context_free, none_session_open, none_session_free,
+    none_handshake, none_early, none_read,         none_write,        none_close_notify, none_facts,
+    sha1_digest,
 };
 
 constexpr const char *none_versions[] = {nullptr};

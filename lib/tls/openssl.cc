@@ -240,6 +240,26 @@ int handshake(TlsSession *base, ErrorText *error) {
     return fail(session, error);
 }
 
+// A ClientHello without its ticket: names, protocols, suites and key shares.
+constexpr size_t hello_bytes_max = 4096;
+
+// One call must do: OpenSSL would ask for the same bytes again, which belong to the caller.
+bool early_fits(const OpensslSession *session, size_t size) {
+    const size_t wire = hello_bytes_max + session->ticket_size + size + tls_record_overhead;
+    return size <= session->early_max && wire <= room(session);
+}
+
+int early(TlsSession *base, const uint8_t *data, size_t size, ErrorText *error) {
+    OpensslSession *session = own(base);
+    if (session->failure.code) return repeat_failure(session, error);
+    if (!early_fits(session, size)) return 0;
+    ERR_clear_error();
+    session->starved = session->blocked = false;
+    size_t written = 0;
+    session->early_sent = SSL_write_early_data(session->ssl, data, size, &written) == 1 && written == size;
+    return session->early_sent ? 1 : fail(session, error);
+}
+
 // SSL_read gave nothing: more input needed, the end, or an error.
 int64_t on_read_stop(OpensslSession *session, size_t used, ErrorText *error) {
     if (is_waiting(session)) return static_cast<int64_t>(used);
@@ -340,6 +360,9 @@ void facts(const TlsSession *base, TlsFacts *out) {
     out->cipher = SSL_get_cipher_name(session->ssl);
     out->alpn = session->alpn;
     out->resumed = SSL_session_reused(session->ssl) == 1;
+    if (session->early_sent)
+        out->early =
+            SSL_get_early_data_status(session->ssl) == SSL_EARLY_DATA_ACCEPTED ? "accepted" : "rejected";
 }
 
 constexpr TlsBackend openssl_backend = {
@@ -350,6 +373,7 @@ constexpr TlsBackend openssl_backend = {
     session_open,
     session_free,
     handshake,
+    early,
     session_read,
     session_write,
     close_notify,

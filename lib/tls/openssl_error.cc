@@ -64,7 +64,7 @@ const char *advice(const OpensslSession *session, int alert) {
 
 int say_alert(OpensslSession *session, int alert) {
     if (alert == alert_protocol_version && !session->established) return say_version(session);
-    if (alert == alert_insufficient_security) return say_cipher(session);
+    if (alert == alert_insufficient_security && !session->established) return say_cipher(session);
     if (alert == alert_certificate_required) return say_certificate_required(session);
     if (about_certificate(alert) && session->certificate_wanted && session->records_in == 0 &&
         !session->context->has_certificate) {

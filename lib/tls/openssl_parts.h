@@ -2,6 +2,7 @@
 // What the OpenSSL files share: the context, the session, and the functions that cross files. Nobody
 // outside lib/tls includes this; the rest of the library must not see OpenSSL's headers.
 #pragma once
+#include "../base/clock.h"
 #include "tls.h"
 
 #include <openssl/bio.h>
@@ -22,6 +23,7 @@ constexpr size_t kept_bytes_max = 512;  // alerts and KeyUpdates are under 100 b
 struct TicketSlot {
     SSL_SESSION *session = nullptr;
     uint64_t used = 0; // larger is newer
+    Nanos stored_at = 0;
     size_t size = 0;
     uint8_t key[ticket_key_max];
 };
@@ -92,6 +94,9 @@ struct OpensslSession : TlsSession {
     bool certificate_wanted = false; // the server sent CertificateRequest
     bool host_is_address = false;
     bool offered_ticket = false;
+    bool early_sent = false;
+    size_t early_max = 0;   // early data that the offered ticket allows
+    size_t ticket_size = 0; // of the offered one
     uint64_t bytes_in = 0;
     uint64_t rekeyed_at = 0;         // records_out when the write keys were last renewed
     char host[host_bytes_max] = {0}; // as verified: without trailing dot or zone
@@ -129,6 +134,11 @@ void openssl_free_tickets(TlsContext *context);
 // openssl_records.cc
 void openssl_keep_secret(OpensslSession *session, const char *line); // a line of the key log
 void openssl_records_begin(OpensslSession *session);
+// The same with keys from elsewhere, for whoever goes without a handshake: TLS 1.2 with this key block (RFC
+// 5246 section 6.3, record_key_block_bytes), or TLS 1.3 when it is null, with the secrets kept before.
+constexpr size_t record_key_block_bytes = 2 * (32 + 12);
+void openssl_records_start(OpensslSession *session, const char *cipher, size_t hash_bytes,
+                           const uint8_t *key_block);
 void openssl_records_end(OpensslSession *session);
 int64_t openssl_records_read(OpensslSession *session, uint8_t *out, size_t cap, ErrorText *error);
 size_t openssl_records_write(OpensslSession *session, const uint8_t *data, size_t size); // 0: failed

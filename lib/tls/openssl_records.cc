@@ -74,8 +74,7 @@ bool next_key(RecordLayer *layer, RecordKeys *keys, bool encrypt) {
 }
 
 // RFC 5246 section 6.3: key_block = PRF(master_secret, "key expansion", server_random + client_random)
-bool key_block(const OpensslSession *session, uint8_t *out, size_t size) {
-    const RecordLayer &layer = session->records;
+bool key_block(const OpensslSession *session, const char *digest, uint8_t *out, size_t size) {
     uint8_t master[48], seed[64];
     const size_t master_size =
         SSL_SESSION_get_master_key(SSL_get_session(session->ssl), master, sizeof master);
@@ -85,7 +84,7 @@ bool key_block(const OpensslSession *session, uint8_t *out, size_t size) {
     EVP_KDF_CTX *context = kdf ? EVP_KDF_CTX_new(kdf) : nullptr;
     char label[] = "key expansion";
     OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, const_cast<char *>(layer.digest), 0),
+        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, const_cast<char *>(digest), 0),
         OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SECRET, master, master_size),
         OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SEED, label, sizeof label - 1),
         OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SEED, seed, sizeof seed),
@@ -99,17 +98,12 @@ bool key_block(const OpensslSession *session, uint8_t *out, size_t size) {
 }
 
 // In the key block: both keys, then both fixed nonces; the client's first.
-bool keys_of_12(OpensslSession *session, const EVP_CIPHER *cipher) {
-    RecordLayer *layer = &session->records;
-    uint8_t block[2 * (32 + 12)];
+bool keys_of_12(RecordLayer *layer, const EVP_CIPHER *cipher, const uint8_t *block) {
     const size_t key = layer->key_size, fixed = layer->explicit_nonce ? 4 : 12;
-    bool done = key_block(session, block, 2 * (key + fixed)) && set_key(&layer->out, cipher, block, true) &&
-                set_key(&layer->in, cipher, block + key, false);
     memcpy(layer->out.nonce, block + 2 * key, fixed);
     memcpy(layer->in.nonce, block + 2 * key + fixed, fixed);
     layer->out.sequence = layer->in.sequence = 1; // Finished was 0
-    OPENSSL_cleanse(block, sizeof block);
-    return done;
+    return set_key(&layer->out, cipher, block, true) && set_key(&layer->in, cipher, block + key, false);
 }
 
 bool keys_of_13(RecordLayer *layer, const EVP_CIPHER *cipher) {
@@ -118,6 +112,10 @@ bool keys_of_13(RecordLayer *layer, const EVP_CIPHER *cipher) {
            key_from_secret(layer, &layer->in, cipher, false);
 }
 
+constexpr const char *chacha_name = "ChaCha20-Poly1305";
+
+const char *digest_name(size_t hash_bytes) { return hash_bytes == 48 ? "SHA2-384" : "SHA2-256"; }
+
 const char *aead_name(const SSL_CIPHER *cipher) {
     switch (SSL_CIPHER_get_cipher_nid(cipher)) {
     case NID_aes_128_gcm:
@@ -125,7 +123,7 @@ const char *aead_name(const SSL_CIPHER *cipher) {
     case NID_aes_256_gcm:
         return "AES-256-GCM";
     case NID_chacha20_poly1305:
-        return "ChaCha20-Poly1305";
+        return chacha_name;
     default:
         return nullptr;
     }
@@ -246,6 +244,7 @@ bool send_key_update(OpensslSession *session) {
 
 int on_alert(OpensslSession *session, ByteView plain) {
     if (plain.size != 2) return fatal(session, alert_decode, "an alert of the wrong size arrived.");
+    // NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): OpenSSL wrote it, unseen by the analyzer
     const uint8_t level = plain.data[0], alert = plain.data[1];
     if (alert == alert_close) {
         openssl_say(session, WSXDP_E_CLOSED, &session->failure).add("the server ended the session.");
@@ -463,21 +462,33 @@ void openssl_keep_secret(OpensslSession *session, const char *line) {
 }
 
 void openssl_records_begin(OpensslSession *session) {
-    RecordLayer *layer = &session->records;
     const SSL_CIPHER *suite = SSL_get_current_cipher(session->ssl);
     const char *name = aead_name(suite);
-    const EVP_MD *digest = name ? SSL_CIPHER_get_handshake_digest(suite) : nullptr;
-    EVP_CIPHER *cipher = digest ? EVP_CIPHER_fetch(openssl_library(), name, nullptr) : nullptr;
-    if (!cipher) return;
-    layer->tls13 = SSL_version(session->ssl) >= TLS1_3_VERSION;
-    layer->explicit_nonce = !layer->tls13 && SSL_CIPHER_get_cipher_nid(suite) != NID_chacha20_poly1305;
-    layer->key_size = static_cast<size_t>(EVP_CIPHER_get_key_length(cipher));
-    layer->secret_size = static_cast<size_t>(EVP_MD_get_size(digest));
-    layer->digest = layer->secret_size == 48 ? "SHA2-384" : "SHA2-256";
-    layer->openssl_in_step = layer->tls13;
-    layer->active = layer->tls13 ? keys_of_13(layer, cipher) : keys_of_12(session, cipher);
-    EVP_CIPHER_free(cipher);
+    const EVP_MD *hash = name ? SSL_CIPHER_get_handshake_digest(suite) : nullptr;
+    if (!hash) return;
+    const size_t hash_bytes = static_cast<size_t>(EVP_MD_get_size(hash));
+    uint8_t block[record_key_block_bytes];
+    const bool tls13 = SSL_version(session->ssl) >= TLS1_3_VERSION;
+    // A longer block begins with the shorter one: what the suite has no use for is left over.
+    if (tls13 || key_block(session, digest_name(hash_bytes), block, sizeof block))
+        openssl_records_start(session, name, hash_bytes, tls13 ? nullptr : block);
+    OPENSSL_cleanse(block, sizeof block);
     ERR_clear_error();
+}
+
+void openssl_records_start(OpensslSession *session, const char *name, size_t hash_bytes,
+                           const uint8_t *block) {
+    RecordLayer *layer = &session->records;
+    EVP_CIPHER *cipher = EVP_CIPHER_fetch(openssl_library(), name, nullptr);
+    if (!cipher) return;
+    layer->tls13 = block == nullptr;
+    layer->explicit_nonce = !layer->tls13 && !equal(ByteView(name), ByteView(chacha_name));
+    layer->key_size = static_cast<size_t>(EVP_CIPHER_get_key_length(cipher));
+    layer->secret_size = hash_bytes;
+    layer->digest = digest_name(hash_bytes);
+    layer->openssl_in_step = layer->tls13;
+    layer->active = layer->tls13 ? keys_of_13(layer, cipher) : keys_of_12(layer, cipher, block);
+    EVP_CIPHER_free(cipher);
 }
 
 void openssl_records_end(OpensslSession *session) {

@@ -46,6 +46,7 @@ int openssl_on_ticket(SSL *ssl, SSL_SESSION *ticket) {
     empty(slot);
     slot->session = ticket;
     slot->used = ++context->ticket_clock;
+    slot->stored_at = monotonic_ns();
     slot->size = session->ticket_key_size;
     memcpy(slot->key, session->ticket_key, slot->size);
     return 1; // the reference is ours now
@@ -61,6 +62,15 @@ void openssl_set_ticket_key(OpensslSession *session, ByteView ticket_key) {
     session->ticket_key_size = writer.failed || ticket_key.empty() ? 0 : writer.size();
 }
 
+// What the ticket allows to be sent early. Past its lifetime OpenSSL leaves the ticket out but announces the
+// early data all the same, which a server may take for an error.
+static size_t early_max_of(const TicketSlot &slot) {
+    const unsigned long lifetime_s = SSL_SESSION_get_ticket_lifetime_hint(slot.session);
+    const Nanos age = monotonic_ns() - slot.stored_at + ns_per_s; // it was on its way, too
+    if (age / ns_per_s >= static_cast<Nanos>(lifetime_s)) return 0;
+    return SSL_SESSION_get_max_early_data(slot.session);
+}
+
 // RFC 8446 appendix C.4: "Clients SHOULD NOT reuse a ticket for multiple connections." A TLS 1.2 session
 // may be used again and stays.
 void openssl_offer_ticket(OpensslSession *session) {
@@ -69,6 +79,9 @@ void openssl_offer_ticket(OpensslSession *session) {
     if (!slot) return;
     slot->used = ++session->context->ticket_clock;
     session->offered_ticket = SSL_set_session(session->ssl, slot->session) == 1;
+    const unsigned char *ticket;
+    SSL_SESSION_get0_ticket(slot->session, &ticket, &session->ticket_size);
+    session->early_max = session->offered_ticket ? early_max_of(*slot) : 0;
     if (SSL_SESSION_get_protocol_version(slot->session) >= TLS1_3_VERSION) empty(slot);
 }
 

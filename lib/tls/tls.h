@@ -3,7 +3,7 @@
 // a table of functions. A session reads ciphertext from `input`, which the caller points at bytes it
 // owns, and writes ciphertext to `output`, room that the caller owns; it keeps neither pointer past a call.
 //
-// Order of calls: context_open once per configuration; session_open per connection; then
+// Order of calls: context_open once per configuration; session_open per connection; perhaps early(); then
 //   loop: set input/output, handshake() until 1; then read()/write(); close_notify() at the end.
 // After every call the caller sends what is in output; what was consumed is gone from input already
 // (input.data and input.size moved on). Two rules keep a caller from waiting for the peer while the
@@ -69,6 +69,7 @@ struct TlsFacts {
     const char *cipher = "";
     const char *alpn = "";
     bool resumed = false;
+    const char *early = "no"; // 0-RTT: "no" (not sent), "accepted", "rejected"
 };
 
 struct TlsBackend {
@@ -90,6 +91,12 @@ struct TlsBackend {
     // Takes nothing from input beyond the handshake. With TLS 1.3 the server may still refuse this side
     // (client certificate): that comes out of the first read().
     int (*handshake)(TlsSession *session, ErrorText *error);
+
+    // TLS 1.3 early data (0-RTT, RFC 8446 section 2.3), before the first handshake(). 1: written behind the
+    // first flight; whether the server took it is in facts() after the handshake, and if not, it must be sent
+    // again. 0: not possible now (no ticket that allows as much, or little room), nothing was done. < 0
+    // failed. Whoever records it can send it to the server again (RFC 8446 appendix E.5).
+    int (*early)(TlsSession *session, const uint8_t *data, size_t size, ErrorText *error);
 
     // Decrypts into out, as many records as fit and are complete. > 0 bytes, 0 wants more input,
     // E_CLOSED after close_notify, E_TLS_RECORD, E_TLS_ALERT ... . Takes all of input unless out fills.

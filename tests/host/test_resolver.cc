@@ -150,7 +150,7 @@ struct Fixture {
     AddressList list;
     ResolveJob *job = nullptr;
     size_t descriptors = open_descriptors();
-    Fixture() { assert_int_equal(poller_open(&poller, &error), WSXDP_OK); }
+    Fixture() { assert_int_equal(poller_open(&poller, PollerKind::automatic, &error), WSXDP_OK); }
     ~Fixture() {
         held = false;
         resolve_drop(job);

@@ -252,6 +252,49 @@ void test_short_writes(void **) {
     assert_true(seen == all && shorts > 0 && full > 0);
 }
 
+// One message to the client. When it was read, between what times, and what stamp it carried.
+struct Stamped {
+    Nanos before, after, kernel_ns;
+};
+
+Nanos realtime_ns() {
+    timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec * ns_per_s + now.tv_nsec;
+}
+
+Stamped exchange_stamped(Server *server, Client *client) {
+    Stamped one;
+    std::string got;
+    one.before = realtime_ns();
+    server->say("tick");
+    assert_int_equal(client->read(&got), 4);
+    one.after = realtime_ns();
+    one.kernel_ns = client->stamps.kernel_ns;
+    assert_int_equal(client->stamps.nic_ns, 0);
+    return one;
+}
+
+void check_stamp(const Stamped &one) {
+    assert_in_range(one.kernel_ns, one.before - ns_per_ms, one.after + ns_per_ms);
+}
+
+// The kernel begins to stamp a moment after the first socket asks (a deferred work item), and how long that
+// takes on a loaded machine is not ours to say: some messages may come unstamped, but not for long, and none
+// after the first that is stamped.
+constexpr Nanos stamping_starts_within = 2 * ns_per_s;
+
+void await_stamping(Server *server, Client *client) {
+    Nanos until = monotonic_ns() + stamping_starts_within;
+    Stamped one;
+    do {
+        one = exchange_stamped(server, client);
+        if (one.kernel_ns != 0) return check_stamp(one);
+        usleep(500);
+    } while (monotonic_ns() < until);
+    fail_msg("no message was stamped for 2 s");
+}
+
 void test_timestamps(void **) {
     Server server(loopback(AF_INET));
     for (TimestampSource source :
@@ -262,19 +305,13 @@ void test_timestamps(void **) {
         assert_int_equal(client.open(server.address, options), 1);
         server.accept_one();
         assert_int_equal(client.channel.stamped, source != TimestampSource::off);
-        std::string got;
-        for (int i = 0; i < 3; i++) { // the kernel begins to stamp a moment after the first socket asks
-            timespec before, after;
-            clock_gettime(CLOCK_REALTIME, &before);
-            server.say("tick");
-            assert_int_equal(client.read(&got), 4);
-            clock_gettime(CLOCK_REALTIME, &after);
-            assert_int_equal(client.stamps.nic_ns, 0);
-            if (source == TimestampSource::off) assert_int_equal(client.stamps.kernel_ns, 0);
-            if (source == TimestampSource::off || (i == 0 && client.stamps.kernel_ns == 0)) continue;
-            Nanos low = before.tv_sec * ns_per_s + before.tv_nsec,
-                  high = after.tv_sec * ns_per_s + after.tv_nsec;
-            assert_in_range(client.stamps.kernel_ns, low - ns_per_ms, high + ns_per_ms);
+        if (source != TimestampSource::off) await_stamping(&server, &client);
+        for (int i = 0; i < 3; i++) {
+            Stamped one = exchange_stamped(&server, &client);
+            if (source == TimestampSource::off)
+                assert_int_equal(one.kernel_ns, 0);
+            else
+                check_stamp(one);
         }
         std::string room(8, 0);
         assert_int_equal(client.read_now(&room), 0); // the stamps of the last read do not stay
