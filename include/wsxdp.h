@@ -400,7 +400,10 @@ WSXDP_API int wsxdp_abort(wsxdp *handle, uint32_t conn);
 /* ---- waiting in the caller's own loop -------------------------------------------------------- */
 
 /* One descriptor for the life of the handle, readable while wsxdp_poll has an event or work to do.
- * Wait on it (level-triggered) and call wsxdp_poll with timeout 0; do nothing else with it. */
+ * Wait on it (level-triggered) and call wsxdp_poll with timeout 0; do nothing else with it.
+ * Errors: E_INVALID; E_UNSUPPORTED when the handle waits with poll(2), which has no one descriptor for
+ * many sockets: with poller=poll, or with poller=auto where the system refuses epoll. Then call
+ * wsxdp_poll with a timeout, in a thread of its own if the host must wait for other things, too. */
 WSXDP_API int wsxdp_fd(const wsxdp *handle);
 
 /* When wsxdp_poll must be called next even if nothing arrives, CLOCK_MONOTONIC ns; INT64_MAX for
@@ -434,9 +437,9 @@ WSXDP_API void wsxdp_sender_free(wsxdp_sender *sender);
 WSXDP_API int wsxdp_stats(wsxdp *handle, uint32_t conn, wsxdp_stats_t *out);
 
 /* A fact about a connection as text: "url", "state", "transport", "subprotocol", "extensions",
- * "peer", "local", "tls.version", "tls.cipher", "tls.resumed", "tls.alpn", "mode". Copies at most
- * cap bytes with the zero byte and returns the whole length. Errors: E_INVALID (no such fact),
- * E_STALE, E_THREAD. Owner thread; cold. */
+ * "peer", "local", "tls.version", "tls.cipher", "tls.resumed", "tls.alpn", "tls.early_data" (no,
+ * accepted, rejected), "mode", "poller". Copies at most cap bytes with the zero byte and returns the
+ * whole length. Errors: E_INVALID (no such fact), E_STALE, E_THREAD. Owner thread; cold. */
 WSXDP_API int wsxdp_info(wsxdp *handle, uint32_t conn, const char *what, char *buf, size_t cap);
 
 /* What the last failing call on this handle, or the last ERROR event, was about. Copies at most cap

@@ -26,10 +26,14 @@ struct Inside {
     }
 };
 
-static AppConnection *find(Engine *e, uint32_t conn) {
+[[gnu::cold]] static AppConnection *stale(Engine *e) {
+    e->app.error.begin(WSXDP_E_STALE).add("the connection is gone: its id is stale");
+    return nullptr;
+}
+
+static inline AppConnection *find(Engine *e, uint32_t conn) {
     AppConnection *c = app_find(&e->app, conn == 0 ? e->first_id : conn);
-    if (c == nullptr) e->app.error.begin(WSXDP_E_STALE).add("the connection is gone: its id is stale");
-    return c;
+    return c != nullptr ? c : stale(e);
 }
 
 static int invalid(Engine *e, const char *text) {
@@ -181,6 +185,7 @@ int wsxdp_abort(wsxdp *handle, uint32_t conn) {
 int wsxdp_fd(const wsxdp *handle) {
     if (handle == nullptr) return WSXDP_E_INVALID;
     const Engine *e = engine_of(handle);
+    if (e->poller.epoll_fd < 0) return WSXDP_E_UNSUPPORTED;
     if (!e->fd_used) {
         e->fd_used = true;
         engine_prepare_fd(const_cast<Engine *>(e));

@@ -1,105 +1,93 @@
 // SPDX-License-Identifier: MIT
-// epoll, eventfd and timerfd behind one descriptor. Level-triggered throughout: an event that was not dealt
-// with comes again, so nothing can be lost between a look and a sleep.
-#include "poller.h"
+// What both ways to wait share: the choice between them, the eventfd, and the sentences. Level-triggered
+// throughout: an event that was not dealt with comes again, so nothing can be lost between a look and a
+// sleep. A call is a branch away from its system call. Never falls back after opening.
+#include "poller_parts.h"
 #include <errno.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 namespace wx {
 
-static int add_own(Poller *poller, int fd, uint64_t tag) {
-    epoll_event event = {};
-    event.events = EPOLLIN;
-    event.data.u64 = tag;
-    return epoll_ctl(poller->epoll_fd, EPOLL_CTL_ADD, fd, &event);
+static int open_kind(Poller *poller, PollerKind kind) {
+    poller->kind = kind;
+    return kind == PollerKind::poll ? poll_open(poller) : epoll_open(poller);
 }
 
-int poller_open(Poller *poller, ErrorText *error) {
-    poller->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (poller->epoll_fd >= 0) poller->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (poller->event_fd >= 0) poller->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    if (poller->timer_fd >= 0 && add_own(poller, poller->event_fd, Poller::own_tag) == 0 &&
-        add_own(poller, poller->timer_fd, Poller::timer_tag) == 0)
-        return WSXDP_OK;
-    int cause = errno;
-    int code = cause == EMFILE || cause == ENFILE ? WSXDP_E_DESCRIPTORS : WSXDP_E_SYSTEM;
-    error->begin(code, cause).add("opening the poller (epoll, eventfd, timerfd): ").errno_name(cause);
+// epoll_create1 is what a sandbox refuses (EPERM, ENOSYS), and an instance is what a limit withholds
+// (EMFILE).
+static int open_any(Poller *poller, PollerKind kind) {
+    if (kind != PollerKind::automatic) return open_kind(poller, kind);
+    int cause = open_kind(poller, PollerKind::epoll);
+    return cause != 0 && poller->epoll_fd < 0 ? open_kind(poller, PollerKind::poll) : cause;
+}
+
+int poller_open(Poller *poller, PollerKind kind, ErrorText *error) {
+    int cause = open_any(poller, kind);
+    if (cause == 0) {
+        poller->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        cause =
+            poller->event_fd < 0 ? errno : poller_add(poller, poller->event_fd, Poller::own_tag, true, false);
+    }
+    if (cause == 0) return WSXDP_OK;
+    int code = cause == EMFILE || cause == ENFILE ? WSXDP_E_DESCRIPTORS
+               : cause == ENOMEM                  ? WSXDP_E_MEMORY
+                                                  : WSXDP_E_SYSTEM;
+    error->begin(code, cause).add("opening the poller (");
+    error->add(poller->kind == PollerKind::poll ? "poll, eventfd" : "epoll, eventfd, timerfd").add("): ");
+    error->errno_name(cause);
     if (code == WSXDP_E_DESCRIPTORS) error->add("; raise the limit (ulimit -n)");
+    if (kind == PollerKind::epoll) error->add("; poller=auto takes poll(2) where there is no epoll");
     poller_close(poller);
     return code;
 }
 
 void poller_close(Poller *poller) {
-    if (poller->timer_fd >= 0) close(poller->timer_fd);
+    if (poller->kind == PollerKind::poll)
+        poll_end(poller);
+    else
+        epoll_end(poller);
     if (poller->event_fd >= 0) close(poller->event_fd);
-    if (poller->epoll_fd >= 0) close(poller->epoll_fd);
-    poller->timer_fd = poller->event_fd = poller->epoll_fd = -1;
+    poller->event_fd = -1;
 }
 
-static epoll_event make_event(uint64_t tag, bool read, bool write) {
-    epoll_event event = {};
-    event.events = (read ? static_cast<uint32_t>(EPOLLIN | EPOLLRDHUP) : 0u) |
-                   (write ? static_cast<uint32_t>(EPOLLOUT) : 0u);
-    event.data.u64 = tag;
-    return event;
-}
+const char *poller_name(const Poller *poller) { return poller->kind == PollerKind::poll ? "poll" : "epoll"; }
 
 int poller_add(Poller *poller, int fd, uint64_t tag, bool read, bool write) {
-    epoll_event event = make_event(tag, read, write);
-    return epoll_ctl(poller->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? WSXDP_OK : WSXDP_E_SYSTEM;
+    return poller->kind == PollerKind::poll ? poll_enter(poller, fd, tag, read, write)
+                                            : epoll_enter(poller, fd, tag, read, write);
 }
 
-void poller_change(Poller *poller, int fd, uint64_t tag, bool read, bool write) {
-    epoll_event event = make_event(tag, read, write);
-    // Neither: epoll would still report errors and hang-ups, over and over, so the descriptor leaves the set.
-    if (!read && !write) {
-        epoll_ctl(poller->epoll_fd, EPOLL_CTL_DEL, fd, nullptr);
-    } else if (epoll_ctl(poller->epoll_fd, EPOLL_CTL_MOD, fd, &event) != 0 && errno == ENOENT) {
-        epoll_ctl(poller->epoll_fd, EPOLL_CTL_ADD, fd, &event);
-    }
+int poller_change(Poller *poller, int fd, uint64_t tag, bool read, bool write) {
+    return poller->kind == PollerKind::poll ? poll_alter(poller, fd, tag, read, write)
+                                            : epoll_alter(poller, fd, tag, read, write);
 }
 
-void poller_remove(Poller *poller, int fd) { epoll_ctl(poller->epoll_fd, EPOLL_CTL_DEL, fd, nullptr); }
-
-static int wait_raw(Poller *poller, epoll_event *events, int cap, Nanos timeout_ns) {
-    if (timeout_ns <= 0) return epoll_wait(poller->epoll_fd, events, cap, timeout_ns < 0 ? -1 : 0);
-    timespec limit = {timeout_ns / ns_per_s, timeout_ns % ns_per_s};
-    int count = epoll_pwait2(poller->epoll_fd, events, cap, &limit, nullptr);
-    // EPERM: sandboxes that are older than the call.
-    if (count >= 0 || (errno != ENOSYS && errno != EPERM)) return count;
-    // Before Linux 5.11: milliseconds, rounded up so that a deadline is never polled in a circle.
-    Nanos ms = (timeout_ns + ns_per_ms - 1) / ns_per_ms;
-    return epoll_wait(poller->epoll_fd, events, cap, ms > INT32_MAX ? INT32_MAX : static_cast<int>(ms));
+void poller_remove(Poller *poller, int fd) {
+    if (poller->kind == PollerKind::poll)
+        poll_leave(poller, fd);
+    else
+        epoll_leave(poller, fd);
 }
 
-// A timer that has run out stays readable: put out here, or every later wait would end at once. The next
-// poller_arm sets it again.
-static void timer_ran_out(Poller *poller) {
-    uint64_t count;
-    ssize_t done = read(poller->timer_fd, &count, sizeof count);
-    (void)done; // EAGAIN: armed anew in between
-    poller->armed_at = never;
+int poller_explain(const Poller *poller, int cause, ErrorText *error) {
+    const int code = cause == ENOMEM ? WSXDP_E_MEMORY : WSXDP_E_SYSTEM;
+    error->begin(code, cause).add("watching a socket (");
+    error->add(poller->kind == PollerKind::poll ? "the list for poll" : "epoll_ctl").add("): ");
+    error->errno_name(cause);
+    if (cause == ENOSPC) // epoll(7)
+        error->add("; this user watches as many descriptors as fs.epoll.max_user_watches allows: raise it, "
+                   "watch fewer, or set poller=poll");
+    else if (cause == ENOMEM)
+        error->add("; free memory, or open fewer connections");
+    else if (poller->kind != PollerKind::poll)
+        error->add("; poller=poll does without epoll");
+    return code;
 }
 
 int poller_wait(Poller *poller, PollerEvent *out, int cap, Nanos timeout_ns) {
-    epoll_event events[Poller::batch];
-    int count = wait_raw(poller, events, cap < Poller::batch ? cap : Poller::batch, timeout_ns);
-    if (count < 0) return errno == EINTR ? 0 : WSXDP_E_SYSTEM;
-    int filled = 0;
-    for (int i = 0; i < count; i++) {
-        if (events[i].data.u64 == Poller::timer_tag) timer_ran_out(poller);
-        if (events[i].data.u64 >= Poller::timer_tag) continue;
-        uint32_t bits = events[i].events;
-        out[filled].tag = events[i].data.u64;
-        out[filled].readable = (bits & (EPOLLIN | EPOLLRDHUP)) != 0;
-        out[filled].writable = (bits & EPOLLOUT) != 0;
-        out[filled].broken = (bits & (EPOLLERR | EPOLLHUP)) != 0;
-        filled++;
-    }
-    return filled;
+    return poller->kind == PollerKind::poll ? poll_look(poller, out, cap, timeout_ns)
+                                            : epoll_look(poller, out, cap, timeout_ns);
 }
 
 void poller_signal(Poller *poller) {
@@ -127,15 +115,7 @@ void poller_clear(Poller *poller) {
 void poller_expect(Poller *poller) { poller->foreign_due++; }
 
 void poller_arm(Poller *poller, Nanos deadline) {
-    if (deadline == poller->armed_at) return;
-    itimerspec at = {};
-    if (deadline != never) {
-        Nanos when = deadline > 0 ? deadline : 1; // zero would disarm
-        at.it_value.tv_sec = when / ns_per_s;
-        at.it_value.tv_nsec = when % ns_per_s;
-    }
-    timerfd_settime(poller->timer_fd, TFD_TIMER_ABSTIME, &at, nullptr);
-    poller->armed_at = deadline;
+    if (poller->kind != PollerKind::poll) epoll_arm(poller, deadline);
 }
 
 } // namespace wx

@@ -61,6 +61,11 @@ static void no_address(Connection *c) {
 
 // ---- racing ----
 
+const LinkBackend *connect_link(const Transport *t, const Connection *c) {
+    if (c->url.scheme == Scheme::echo) return &echo_link;
+    return c->url.scheme == Scheme::ws_unix ? &socket_link : t->link;
+}
+
 static void close_race(Transport *t, Race *race) {
     if (!race->active) return;
     if (race->channel.fd >= 0) poller_remove(t->poller, race->channel.fd);
@@ -109,6 +114,8 @@ static void race_lost(Transport *t, Connection *c, Race *race, int code, const c
 
 // Starts the next address that can be started; returns with a race under way, a winner, or a failure told.
 static void start_race(Transport *t, Connection *c) {
+    LinkOptions link = c->settings->link;
+    link.context = t->link_context;
     while (c->next_address < c->addresses.count) {
         Race *race = nullptr;
         size_t slot = 0;
@@ -117,7 +124,7 @@ static void start_race(Transport *t, Connection *c) {
         if (race == nullptr) return;
         race->address = c->next_address++;
         const Address &address = c->addresses.addresses[race->address];
-        int status = socket_link.open(address, c->settings->link, &race->channel, &c->error);
+        int status = connect_link(t, c)->open(address, link, &race->channel, &c->error);
         if (status < 0) {
             c->failed_addresses++;
             continue;
@@ -129,8 +136,10 @@ static void start_race(Transport *t, Connection *c) {
             race_won(t, c, race);
             return;
         }
-        if (poller_add(t->poller, race->channel.fd, race_tag(c, slot), false, true) >= 0) return;
-        c->error.begin(WSXDP_E_SYSTEM).add("watching a connection attempt: epoll refused the descriptor");
+        if (race->channel.fd < 0) return; // connect_look
+        int cause = poller_add(t->poller, race->channel.fd, race_tag(c, slot), false, true);
+        if (cause == 0) return;
+        poller_explain(t->poller, cause, &c->error);
         c->failed_addresses++;
         close_race(t, race);
     }
@@ -176,6 +185,7 @@ void connect_begin(Transport *t, Connection *c) {
     c->close_size = 0;
     c->control = PendingControl();
     c->facts = TlsFacts();
+    c->early_sent = false;
     c->subprotocol[0] = c->extensions[0] = 0;
     c->deflating = false;
     c->error.clear();
@@ -206,6 +216,12 @@ bool connect_poll_resolver(Transport *t, Connection *c) {
     return true;
 }
 
+static void finish_race(Transport *t, Connection *c, Race *race) {
+    int status = race->channel.backend->finish(&race->channel, &c->error);
+    if (status == 1) race_won(t, c, race);
+    if (status < 0) race_lost(t, c, race, status, nullptr);
+}
+
 void connect_on_ready(Transport *t, Connection *c, const PollerEvent &event) {
     size_t number = static_cast<size_t>(event.tag >> 32);
     if (number == 0) {
@@ -213,10 +229,20 @@ void connect_on_ready(Transport *t, Connection *c, const PollerEvent &event) {
         return;
     }
     if (number > race_max || !c->races[number - 1].active || c->state != ConnectionState::racing) return;
-    Race *race = &c->races[number - 1];
-    int status = race->channel.backend->finish(&race->channel, &c->error);
-    if (status == 1) race_won(t, c, race);
-    if (status < 0) race_lost(t, c, race, status, nullptr);
+    finish_race(t, c, &c->races[number - 1]);
+}
+
+bool connect_look(Transport *t, Connection *c) {
+    ConnectionState before = c->state;
+    uint64_t bytes = c->counters.bytes_received;
+    if (c->end_waits) return false;
+    for (Race &race : c->races)
+        if (race.active && c->state == ConnectionState::racing) finish_race(t, c, &race);
+    const Channel &channel = c->channel;
+    if (channel.backend != nullptr && c->state == before &&
+        (c->tx.pending() != 0 || channel.backend->readable(&channel)))
+        connected_on_ready(t, c);
+    return c->state != before || c->counters.bytes_received != bytes;
 }
 
 // The code and sentence for the time that ran out.

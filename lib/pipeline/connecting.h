@@ -7,6 +7,10 @@ namespace wx {
 
 // c->error says why.
 void connect_failed(Transport *t, Connection *c);
+// The link by which the present URL is reached.
+const LinkBackend *connect_link(const Transport *t, const Connection *c);
+// Channels without a descriptor: what the poller would tell is found out by looking. Whether anything moved.
+bool connect_look(Transport *t, Connection *c);
 bool connect_poll_resolver(Transport *t, Connection *c);
 // TCP is there: proxy, TLS, upgrade follow.
 void connected_begin(Transport *t, Connection *c);

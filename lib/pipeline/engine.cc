@@ -64,6 +64,7 @@ static void wire_rings(Engine *e) {
 // a thousand and one of them costs the memory of one.
 template <class T> static T *allocate_array(size_t count) {
     static_assert(alignof(T) <= 16, "the heap's alignment");
+    // NOLINTNEXTLINE(bugprone-sizeof-expression): T may be a pointer
     return static_cast<T *>(allocate((count ? count : 1) * sizeof(T)));
 }
 
@@ -119,7 +120,8 @@ static int set_up(Engine *e, Options *options, ErrorText *error) {
     RegionLayout layout = region_layout(sizes, sizeof(MetadataSlot), sizeof(EventSlot), sizeof(ControlSlot),
                                         sizeof(CommandSlot), sizeof(NoteSlot));
     status = region_create(&e->region, sizes, layout, error);
-    if (status >= 0) status = poller_open(&e->poller, error);
+    if (status >= 0)
+        status = poller_open(&e->poller, static_cast<PollerKind>(o.integer(Option::poller)), error);
     if (status < 0) return status;
     if (allocate_stages(e, o) < 0) {
         error->begin(WSXDP_E_MEMORY).add("opening: out of memory; lower connections.max");

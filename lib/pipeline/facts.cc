@@ -127,6 +127,8 @@ int engine_info(Engine *e, AppConnection *a, const char *what, Writer *out) {
         out->text(state_name(public_state(e, a)));
     } else if (is("transport")) {
         out->text(c.url.scheme == Scheme::echo ? "echo" : "socket");
+    } else if (is("poller")) {
+        out->text(poller_name(&e->poller));
     } else if (is("mode")) {
         out->text(c.url.scheme == Scheme::echo      ? "memory"
                   : c.url.scheme == Scheme::ws_unix ? "unix"
@@ -145,6 +147,8 @@ int engine_info(Engine *e, AppConnection *a, const char *what, Writer *out) {
         out->text(c.facts.alpn);
     } else if (is("tls.resumed")) {
         out->text(c.facts.resumed ? "yes" : "no");
+    } else if (is("tls.early_data")) {
+        out->text(c.facts.early);
     } else {
         e->app.error.begin(WSXDP_E_INVALID)
             .add("wsxdp_info: no fact is called '")

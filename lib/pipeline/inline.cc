@@ -94,22 +94,27 @@ static bool direct(const Engine *e) {
     return e->transport.unsettled_count == 0 && e->transport.live_count <= direct_max;
 }
 
-static bool run_ws(Engine *e) {
+static inline bool run_ws(Engine *e) {
     bool moved = false;
-    while (e->ws.metadata.ready() != 0 || e->ws.blocked_count != 0) {
-        if (!ws_step(&e->ws, e->clock.ticks())) break;
+    bool more = e->ws.metadata.ready() != 0 || e->ws.blocked_count != 0;
+    while (more && ws_step(&e->ws, e->clock.ticks())) {
         moved = true;
+        more = !e->ws.metadata.drained() || e->ws.blocked_count != 0;
     }
     // Pongs and closes leave now and not at the next poll.
-    if (e->transport.control.ready() != 0) transport_step(&e->transport, e->clock.ticks(), nullptr, 0);
+    if (e->ws.control.published_tail != e->transport.control.head)
+        transport_step(&e->transport, e->clock.ticks(), nullptr, 0);
     return moved;
 }
 
-static bool run_round(Engine *e, const PollerEvent *events, int count, int direct_tries) {
+static Tick begin_round(Engine *e) {
     Tick now = e->clock.ticks();
     if (now >= e->clock.resync_at) clock_resync(&e->clock);
-    bool moved = direct_tries != 0 ? transport_read_all(&e->transport, now, direct_tries)
-                                   : transport_step(&e->transport, now, events, count);
+    return now;
+}
+
+// After the transport's step; `moved` by it.
+static inline bool end_round(Engine *e, bool moved) {
     moved |= run_ws(e);
     // With conflate, what is old makes way and the network is read on, until the caller can keep up again.
     for (int i = 0; i < settle_rounds && app_under_pressure(&e->app) && app_conflate(&e->app); i++) {
@@ -138,6 +143,13 @@ Nanos engine_deadline(const Engine *e) {
     return e->transport.next_deadline;
 }
 
+// A round without asking the poller.
+static inline bool read_round(Engine *e, int tries) {
+    if (e->wait == Wait::spin && !e->transport.unpolled && !e->fd_used) transport_leave_poller(&e->transport);
+    Tick now = begin_round(e);
+    return end_round(e, transport_read_all(&e->transport, now, tries));
+}
+
 static int sleep_until(Engine *e, PollerEvent *events, Nanos now, Nanos until) {
     Nanos deadline = e->transport.next_deadline;
     Nanos end = until < deadline ? until : deadline;
@@ -150,6 +162,17 @@ static int sleep_until(Engine *e, PollerEvent *events, Nanos now, Nanos until) {
     return count;
 }
 
+// A round with what the poller says, which is slept for if `sleep`. Its room for events is off the stack of
+// those who do not ask.
+[[gnu::noinline]] static bool asking_round(Engine *e, bool sleep, Nanos now, Nanos until) {
+    if (e->transport.unpolled) transport_rejoin_poller(&e->transport);
+    PollerEvent ready[Poller::batch];
+    int count = sleep ? sleep_until(e, ready, now, until) : poller_wait(&e->poller, ready, Poller::batch, 0);
+    if (count < 0) count = 0; // the descriptors themselves are checked by reading
+    Tick tick = begin_round(e);
+    return end_round(e, transport_step(&e->transport, tick, ready, count));
+}
+
 // What is given back at the next release lets a connection go on that is out of the poller.
 static bool waits_for_release(const Engine *e) {
     return e->app.touched_count != 0 && (e->transport.stalled_count != 0 || e->ws.blocked_count != 0);
@@ -157,6 +180,7 @@ static bool waits_for_release(const Engine *e) {
 
 // Keeps the descriptor readable while there is work, and arms its timer.
 void engine_prepare_fd(Engine *e) {
+    if (e->transport.unpolled) transport_rejoin_poller(&e->transport);
     e->sleeping.exchange(1, std::memory_order_seq_cst);
     if (work_left(e) || waits_for_release(e)) poller_signal(&e->poller);
     poller_arm(&e->poller, engine_deadline(e));
@@ -210,7 +234,7 @@ struct PollPlan {
     bool look_first;  // try without sleeping before the first sleep
 };
 
-static PollPlan plan_poll(Engine *e, int64_t timeout_ns) {
+static inline PollPlan plan_poll(Engine *e, int64_t timeout_ns) {
     PollPlan plan;
     plan.start = e->clock.monotonic(e->clock.ticks());
     plan.until = timeout_ns < 0 || timeout_ns > never - plan.start ? never : plan.start + timeout_ns;
@@ -222,23 +246,14 @@ static PollPlan plan_poll(Engine *e, int64_t timeout_ns) {
 }
 
 static size_t run_until_event(Engine *e, wsxdp_event *events, size_t cap, int64_t timeout_ns) {
-    PollerEvent ready[Poller::batch];
     PollPlan plan = plan_poll(e, timeout_ns);
     Nanos now = plan.start;
     int rounds = 0;
     bool look = plan.look_first;
     for (;;) {
         bool read_directly = look && direct(e);
-        int count = 0;
-        if (!look)
-            count = sleep_until(e, ready, now, plan.until);
-        else if (!read_directly)
-            count = poller_wait(&e->poller, ready, Poller::batch, 0);
-        if (count < 0) count = 0; // the descriptors themselves are checked by reading
-        int tries = !read_directly                                          ? 0
-                    : now + spin_slack < plan.spin_until && timeout_ns != 0 ? spin_tries
-                                                                            : 1;
-        bool moved = run_round(e, ready, count, tries);
+        int tries = now + spin_slack < plan.spin_until && timeout_ns != 0 ? spin_tries : 1;
+        bool moved = read_directly ? read_round(e, tries) : asking_round(e, !look, now, plan.until);
         size_t filled = app_collect(&e->app, events, cap);
         if (filled != 0) return filled;
         // Bytes given back without an event are free at once: this poll may wait for what needs their room.

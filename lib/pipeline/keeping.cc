@@ -27,9 +27,11 @@ static bool carries_messages(ConnectionState state) {
     return state == ConnectionState::open || state == ConnectionState::closing;
 }
 
-static bool silent(const Connection *c, ConnectionState state) {
-    return c->channel.backend != nullptr && c->channel.fd < 0 && c->channel.state != nullptr &&
-           (carries_messages(state) || state == ConnectionState::draining);
+// Has, or is about to have, channels that no poller tells about.
+static bool silent(const Transport *t, const Connection *c, ConnectionState state) {
+    bool reaches = carries_messages(state) || state == ConnectionState::draining ||
+                   (unsettled(state) && state != ConnectionState::resolving);
+    return reaches && connect_link(t, c)->silent;
 }
 
 static void count(size_t *counter, bool before, bool after) {
@@ -40,17 +42,24 @@ static void count(size_t *counter, bool before, bool after) {
 void set_state(Transport *t, Connection *c, ConnectionState state) {
     count(&t->unsettled_count, unsettled(c->state), unsettled(state));
     count(&t->resolving_count, c->state == ConnectionState::resolving, state == ConnectionState::resolving);
-    count(&t->silent_count, c->counted_silent, silent(c, state));
-    c->counted_silent = silent(c, state);
+    bool now_silent = silent(t, c, state);
+    count(&t->silent_count, c->counted_silent, now_silent);
+    c->counted_silent = now_silent;
     c->state = state;
     t->changes++;
 }
 
 void watch(Transport *t, Connection *c, bool read, bool write) {
-    if (!c->registered || (c->want_read == read && c->want_write == write)) return;
+    if (c->want_read == read && c->want_write == write) return;
     c->want_read = read;
     c->want_write = write;
-    poller_change(t->poller, c->channel.fd, c->index, read, write);
+    if (!c->registered) return; // without a descriptor every step looks
+    int cause = poller_change(t->poller, c->channel.fd, c->index, read, write);
+    if (cause == 0) return;
+    // Nothing would tell that the socket is ready. Our caller is in the middle of something, so the end comes
+    // from the timer, in this step or the next.
+    c->watch_errno = cause;
+    keep_schedule(t, c);
 }
 
 // ---- opened ----
@@ -181,6 +190,7 @@ void keep_schedule(Transport *t, Connection *c) {
     default:
         break;
     }
+    if (c->watch_errno != 0) at = t->now;
     if (c->end_waits) at = t->now + ns_per_ms;
     c->deadline = at;
     if (at < t->next_deadline) t->next_deadline = at;
@@ -232,6 +242,8 @@ void keep_on_time(Transport *t, Connection *c) {
             c->end_waits = false;
             keep_lost(t, c, c->end_error);
         }
+    } else if (c->watch_errno != 0) {
+        keep_lost(t, c, poller_explain(t->poller, c->watch_errno, &c->error));
     } else if (c->state == ConnectionState::open) {
         check_open(t, c);
     } else if (c->state == ConnectionState::closing || c->state == ConnectionState::draining) {
@@ -254,6 +266,7 @@ void keep_on_time(Transport *t, Connection *c) {
 void keep_drop_channel(Transport *t, Connection *c, bool reset) {
     if (c->registered) poller_remove(t->poller, c->channel.fd);
     c->registered = false;
+    c->watch_errno = 0;
     if (c->tls != nullptr) {
         c->counters.records_received += c->tls->records_in;
         c->counters.records_sent += c->tls->records_out;

@@ -26,6 +26,9 @@
       "how wsxdp_poll waits: spin never sleeps, adaptive spins for wait.spin_ns first, sleep does not spin") \
     X(wait_spin_ns, "wait.spin_ns", WX_INT, WX_H, "50us", 0, WX_HOUR_NS, "ns", "",                           \
       "how long wait=adaptive spins before it sleeps")                                                       \
+    X(poller, "poller", WX_CHOICE, WX_H, "auto", 0, 0, "", "auto|epoll|poll",                                \
+      "how sockets are waited for; poll needs no epoll, but then there is no wsxdp_fd and a wait costs "     \
+      "more with many connections; auto: epoll, or poll where the system refuses epoll")                     \
     X(overflow, "overflow", WX_CHOICE, 0, "backpressure", 0, 0, "", "backpressure|conflate|close",           \
       "when the caller is too slow: stop reading, drop the oldest messages and say so, or close")            \
     X(connections_max, "connections.max", WX_INT, WX_H, "1024", 1, 65536, "", "",                            \
@@ -166,6 +169,10 @@
       "TLS 1.3 suites; empty: the library's")                                                                \
     X(tls_resumption, "tls.resumption", WX_BOOL, 0, "yes", 0, 1, "", "",                                     \
       "keep session tickets for reconnects")                                                                 \
+    X(tls_early_data, "tls.early_data", WX_BOOL, 0, "no", 0, 1, "", "",                                      \
+      "with a ticket that allows it, send the upgrade request along with the TLS 1.3 handshake (0-RTT), a "  \
+      "round trip sooner; who records it can replay it, so only for servers to which a second upgrade "      \
+      "request does no harm")                                                                                \
     X(tls_record_bytes, "tls.record_bytes", WX_INT, 0, "16384", 512, 16384, "bytes", "",                     \
       "most plaintext per record sent; near the MSS, one record fits one segment")                           \
     X(tls_timeout_ns, "tls.timeout_ns", WX_INT, 0, "5s", 1000000, WX_HOUR_NS, "ns", "", "TLS handshake")     \

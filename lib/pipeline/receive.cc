@@ -8,7 +8,7 @@
 namespace wx {
 
 // The sentence for an end of the stream that nobody asked for.
-static void explain_end(Connection *c, int code, int cause) {
+[[gnu::cold]] static void explain_end(Connection *c, int code, int cause) {
     ErrorText &error = c->error;
     if (code == WSXDP_E_EOF && c->write_broken) code = WSXDP_E_RESET;
     if (code == WSXDP_E_EOF && c->tls != nullptr && !c->record_closed) {
@@ -24,7 +24,7 @@ static void explain_end(Connection *c, int code, int cause) {
 }
 
 // Not lost yet: the peer's close may be among the bytes that ws has not looked at.
-void receive_ended(Transport *t, Connection *c, int code, int cause) {
+[[gnu::cold]] void receive_ended(Transport *t, Connection *c, int code, int cause) {
     explain_end(c, code, cause);
     c->read_ended = true;
     watch(t, c, false, c->want_write);
@@ -40,7 +40,7 @@ void receive_ended(Transport *t, Connection *c, int code, int cause) {
 }
 
 // The inbox is full because the caller does not take what is in it. True: that has ended the connection.
-static bool too_slow(Transport *t, Connection *c) {
+[[gnu::cold]] static bool too_slow(Transport *t, Connection *c) {
     c->counters.stalls++;
     if (c->settings->overflow != Overflow::close) return false;
     c->error.begin(WSXDP_E_OVERFLOW)
@@ -57,15 +57,14 @@ static void check_filled(Transport *t, Connection *c, bool cut_short, uint64_t w
     if (cut_short && waited >= c->inbox.capacity / 2) too_slow(t, c);
 }
 
-static void stall(Transport *t, Connection *c) {
+[[gnu::cold]] static void stall(Transport *t, Connection *c) {
     if (c->stalled || too_slow(t, c)) return;
     c->stalled = true;
     t->stalled_count++;
     watch(t, c, false, c->want_write);
 }
 
-static void unstall(Transport *t, Connection *c) {
-    if (!c->stalled) return;
+[[gnu::cold]] static void unstall(Transport *t, Connection *c) {
     c->stalled = false;
     t->stalled_count--;
     watch(t, c, true, c->want_write);
@@ -144,7 +143,7 @@ static int64_t decrypt(Transport *t, Connection *c, uint64_t room, uint64_t *pla
     return got;
 }
 
-static bool receive_tls(Transport *t, Connection *c, uint64_t room) {
+[[gnu::noinline]] static bool receive_tls(Transport *t, Connection *c, uint64_t room) {
     size_t limit = c->settings->read_bytes < t->scratch_bytes ? c->settings->read_bytes : t->scratch_bytes;
     uint64_t usable = room - tls_read_kept_max; // what the session kept back may surface as well
     size_t asked = usable < limit ? static_cast<size_t>(usable) : limit;
@@ -176,7 +175,7 @@ static bool receive_tls(Transport *t, Connection *c, uint64_t room) {
 }
 
 // Both sides have closed, or a rule was broken: only the end of TCP is of interest now.
-static bool receive_nothing(Transport *t, Connection *c) {
+[[gnu::cold]] static bool receive_nothing(Transport *t, Connection *c) {
     ReadStamps stamps;
     int cause = 0;
     int64_t got = c->channel.backend->read(&c->channel, t->scratch, t->scratch_bytes, &stamps, &cause);
@@ -197,7 +196,7 @@ bool receive_from(Transport *t, Connection *c) {
         stall(t, c);
         return false;
     }
-    unstall(t, c);
+    if (c->stalled) unstall(t, c);
     return c->tls != nullptr ? receive_tls(t, c, room) : receive_plain(t, c, room);
 }
 

@@ -56,6 +56,7 @@ static void read_link(Settings *s, uint64_t outbox_bytes) {
     const Options &o = *s->options;
     s->head_max_bytes = static_cast<size_t>(o.integer(Option::upgrade_max_head_bytes));
     s->record_bytes = static_cast<size_t>(o.integer(Option::tls_record_bytes));
+    s->early_data = o.flag(Option::tls_early_data);
     s->read_bytes = static_cast<size_t>(o.integer(Option::socket_read_bytes));
     s->family = static_cast<Family>(o.integer(Option::connect_family));
     s->link.no_delay = o.flag(Option::socket_no_delay);
@@ -66,6 +67,26 @@ static void read_link(Settings *s, uint64_t outbox_bytes) {
     int64_t stamps = o.integer(Option::timestamps); // auto, then as in TimestampSource
     s->link.timestamps = stamps == 0 ? TimestampSource::software : static_cast<TimestampSource>(stamps - 1);
     s->link.echo_bytes = outbox_bytes;
+}
+
+// What the options say together. The sentence names both sides.
+static int check_together(const Settings &s, uint64_t inbox_bytes, ErrorText *error) {
+    uint64_t fits = inbox_bytes - inbox_bytes / 8 - inbox_slack_bytes;
+    if (!s.receiver.stream && s.message_max_bytes > fits) {
+        error->begin(WSXDP_E_INVALID)
+            .add("message.max_bytes=")
+            .number(static_cast<int64_t>(s.message_max_bytes));
+        error->add(" does not fit in inbox.bytes=").number(static_cast<int64_t>(inbox_bytes));
+        error->add(", which holds whole messages up to ").number(static_cast<int64_t>(fits));
+        error->add("; raise inbox.bytes or set message.stream");
+        return WSXDP_E_INVALID;
+    }
+    if (s.early_data && !s.options->flag(Option::tls_resumption)) {
+        error->begin(WSXDP_E_INVALID)
+            .add("tls.early_data=yes needs the tickets that tls.resumption=no turns off");
+        return WSXDP_E_INVALID;
+    }
+    return WSXDP_OK;
 }
 
 int settings_new(Options *options, uint64_t inbox_bytes, uint64_t outbox_bytes, Settings **out,
@@ -82,16 +103,10 @@ int settings_new(Options *options, uint64_t inbox_bytes, uint64_t outbox_bytes, 
     read_messages(settings, inbox_bytes);
     read_times(settings);
     read_link(settings, outbox_bytes);
-    uint64_t fits = inbox_bytes - inbox_bytes / 8 - inbox_slack_bytes;
-    if (!settings->receiver.stream && settings->message_max_bytes > fits) {
-        error->begin(WSXDP_E_INVALID)
-            .add("message.max_bytes=")
-            .number(static_cast<int64_t>(settings->message_max_bytes));
-        error->add(" does not fit in inbox.bytes=").number(static_cast<int64_t>(inbox_bytes));
-        error->add(", which holds whole messages up to ").number(static_cast<int64_t>(fits));
-        error->add("; raise inbox.bytes or set message.stream");
+    int status = check_together(*settings, inbox_bytes, error);
+    if (status < 0) {
         settings_drop(settings);
-        return WSXDP_E_INVALID;
+        return status;
     }
     *out = settings;
     return WSXDP_OK;

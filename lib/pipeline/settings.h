@@ -41,6 +41,7 @@ struct Settings {
     int64_t redirect_max;
     size_t head_max_bytes;
     size_t record_bytes;
+    bool early_data;
     size_t read_bytes;
     Family family;
     LinkOptions link;

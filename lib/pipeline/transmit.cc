@@ -8,7 +8,7 @@
 
 namespace wx {
 
-static int write_failed(Connection *c, int64_t code, int cause) {
+[[gnu::cold]] static int write_failed(Connection *c, int64_t code, int cause) {
     c->error.begin(static_cast<int>(code), cause).add("writing to the connection: ").errno_name(cause);
     return static_cast<int>(code);
 }
@@ -31,7 +31,7 @@ bool transmit_tx(Transport *, Connection *c, int *failure) {
     return true;
 }
 
-static void make_tx_room(TxBuffer *tx) {
+[[gnu::noinline]] static void make_tx_room(TxBuffer *tx) {
     if (tx->begin == 0) return;
     memmove(tx->data, tx->data + tx->begin, tx->pending());
     tx->end -= tx->begin;
@@ -39,7 +39,7 @@ static void make_tx_room(TxBuffer *tx) {
 }
 
 // Encrypts what fits; returns plaintext bytes taken or < 0.
-static int64_t encrypt(Connection *c, const uint8_t *data, size_t size) {
+[[gnu::noinline]] static int64_t encrypt(Connection *c, const uint8_t *data, size_t size) {
     make_tx_room(&c->tx);
     c->tls->output = ByteSpan(c->tx.data + c->tx.end, c->tx.capacity - c->tx.end);
     c->tls->output_used = 0;
@@ -115,7 +115,7 @@ static int transmit_close(Transport *t, Connection *c) {
     return status;
 }
 
-static int transmit_control(Transport *t, Connection *c) {
+[[gnu::cold]] static int transmit_control(Transport *t, Connection *c) {
     int status = WSXDP_OK;
     if (c->control.pong && !c->close_sent) {
         ByteView payload(c->control.pong_payload, c->control.pong_size);
@@ -190,7 +190,7 @@ static int64_t transmit_outbox(Connection *c, uint64_t ready) {
 
 // The peer's last words may still be unread (a close frame before its reset): writing stops, reading goes on
 // and finds the end itself, or the close timeout does.
-static Flush lost(Transport *t, Connection *c, int code) {
+[[gnu::cold]] static Flush lost(Transport *t, Connection *c, int code) {
     if (code != WSXDP_E_RESET) {
         keep_lost(t, c, code);
         return Flush::lost;

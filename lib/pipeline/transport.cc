@@ -64,6 +64,19 @@ static bool take(Transport *t, Connection *c) {
     return true;
 }
 
+static bool has_input(const Connection *c) {
+    const Channel &channel = c->channel; // there is none yet while TCP attempts are under way
+    return !c->stalled && !c->read_ended && !c->end_waits && channel.backend != nullptr &&
+           channel.backend->readable(&channel);
+}
+
+// At a connection without a descriptor.
+static bool look(Transport *t, Connection *c) {
+    if (!takes_reads(c)) return connect_look(t, c);
+    if (c->want_write) transport_flush(t, c);
+    return takes_reads(c) && has_input(c) && take(t, c);
+}
+
 // Room may have come back; sockets out of the poller would never tell.
 static bool retry_stalled(Transport *t) {
     bool moved = false;
@@ -97,7 +110,12 @@ static void run_timers(Transport *t) {
     }
 }
 
-static bool step_common(Transport *t) {
+// What a step has to look after besides its input: nearly never anything.
+static bool chores_wait(const Transport *t) {
+    return t->resolving_count != 0 || t->stalled_count != 0 || t->now >= t->next_deadline;
+}
+
+[[gnu::cold]] static bool do_chores(Transport *t) {
     bool moved = t->resolving_count != 0 && poll_resolvers(t);
     if (t->stalled_count != 0) moved |= retry_stalled(t);
     if (t->now >= t->next_deadline) {
@@ -118,10 +136,9 @@ bool transport_step(Transport *t, Tick now, const PollerEvent *events, int event
     for (int i = 0; i < event_count; i++) moved |= serve(t, events[i]);
     for (size_t i = 0; i < t->live_count && t->silent_count != 0; i++) {
         Connection *c = &t->connections[t->live[i]];
-        if (c->counted_silent && !c->stalled && c->channel.backend->readable(&c->channel))
-            moved |= take(t, c);
+        if (c->counted_silent) moved |= look(t, c);
     }
-    moved |= step_common(t);
+    if (chores_wait(t)) moved |= do_chores(t);
     return moved;
 }
 
@@ -141,19 +158,33 @@ bool transport_read_all(Transport *t, Tick now, int tries) {
     begin_step(t, now);
     bool moved = drain_requests(t);
     while (!read_each(t)) {
-        if (moved || --tries <= 0) {
-            moved |= step_common(t);
-            return moved;
-        }
+        if (moved || --tries <= 0) return (chores_wait(t) && do_chores(t)) || moved;
     }
-    step_common(t);
+    if (chores_wait(t)) do_chores(t);
     return true;
+}
+
+void transport_leave_poller(Transport *t) {
+    t->unpolled = true;
+    for (size_t i = 0; i < t->live_count; i++) {
+        Connection *c = &t->connections[t->live[i]];
+        if (takes_reads(c)) watch(t, c, false, c->want_write);
+    }
+}
+
+void transport_rejoin_poller(Transport *t) {
+    t->unpolled = false;
+    for (size_t i = 0; i < t->live_count; i++) {
+        Connection *c = &t->connections[t->live[i]];
+        if (!takes_reads(c) || c->stalled || c->read_ended || c->end_waits) continue;
+        watch(t, c, true, c->want_write);
+    }
 }
 
 bool transport_has_silent_input(const Transport *t) {
     for (size_t i = 0; i < t->live_count && t->silent_count != 0; i++) {
         const Connection *c = &t->connections[t->live[i]];
-        if (c->counted_silent && !c->stalled && c->channel.backend->readable(&c->channel)) return true;
+        if (c->counted_silent && has_input(c)) return true;
     }
     return false;
 }

@@ -50,25 +50,25 @@ struct Race {
 
 struct PendingControl {
     bool pong = false;
-    uint8_t pong_size = 0;
-    uint8_t pong_payload[control_payload_max];
     bool ping = false;
     bool close = false;
-    uint16_t close_code = 0; // 0 or 1005: no body
+    uint8_t pong_size = 0;
     uint8_t close_size = 0;
-    uint8_t close_reason[control_payload_max];
+    uint16_t close_code = 0;  // 0 or 1005: no body
     uint64_t close_after = 0; // our own close waits until the outbox is sent up to here
+    uint8_t pong_payload[control_payload_max];
+    uint8_t close_reason[control_payload_max];
 };
 
 struct TransportCounters {
-    uint64_t bytes_received, bytes_sent, records_received, records_sent, pings_sent, pongs_sent, frames_sent;
-    uint64_t opens, reconnects, stalls, reads;
-    uint64_t inbox_max;
+    uint64_t bytes_received, reads, inbox_max, bytes_sent; // counted per read and write
+    uint64_t records_received, records_sent, pings_sent, pongs_sent, frames_sent;
+    uint64_t opens, reconnects, stalls;
     int64_t round_trip, round_trip_min;
 };
 
 struct Connection {
-    // -- hot
+    // -- hot: in the order of use, since the kernel drives it out of the nearest cache between two messages
     ConnectionState state = ConnectionState::unused;
     bool counted_silent = false; // part of Transport::silent_count
     bool registered = false;     // the channel's descriptor is in the poller
@@ -80,22 +80,24 @@ struct Connection {
     bool write_broken = false;  // the link takes no more; what can still be read is read
     bool read_ended = false;    // the stream is over; ws may still find a close in what came before
     bool end_waits = false;     // lost, but there was no room to tell yet
+    bool close_sent = false;
     uint32_t index = 0;
     Channel channel;
-    ByteRingProducer inbox;
-    ByteRingConsumer outbox;
-    uint64_t frame_boundary = 0; // a frame's start in the outbox, at or after outbox.head
+    Settings *settings = nullptr;
     TlsSession *tls = nullptr;
-    TxBuffer tx;
-    PendingControl control;
+    ByteRingProducer inbox;
     Nanos last_received = 0;
-    Nanos deadline = 0; // next timer, of whatever kind the state has
-    uint64_t epoch = 0; // opening number; the outbox counts once the app has answered it
     TransportCounters counters{};
     ConnectionArea area;
+    uint64_t epoch = 0; // opening number; the outbox counts once the app has answered it
+    ByteRingConsumer outbox;
+    uint64_t frame_boundary = 0; // a frame's start in the outbox, at or after outbox.head
+    TxBuffer tx;
+    PendingControl control;
 
     // -- connecting
-    Settings *settings = nullptr;
+    Nanos deadline = 0;       // next timer, of whatever kind the state has
+    int watch_errno = 0;      // the poller refused the socket: the connection ends at its next timer
     char *url_text = nullptr; // as given; `url` points into url_text or redirect_text
     char *redirect_text = nullptr;
     Url url;
@@ -118,7 +120,9 @@ struct Connection {
     size_t head_size = 0;
     size_t head_capacity = 0;
     int64_t redirects = 0;
-    bool left_host = false; // a redirect led to another host
+    bool left_host = false;    // a redirect led to another host
+    bool early_sent = false;   // the request left as early data
+    bool early_barred = false; // the server answered 425 to such a one
     TlsFacts facts;
     char subprotocol[128] = {0};
     char extensions[256] = {0};
@@ -128,7 +132,6 @@ struct Connection {
     // -- keeping
     bool user_closing = false; // the caller asked: no reconnect
     bool ever_open = false;
-    bool close_sent = false;
     bool close_received = false;
     bool close_by_peer = false;
     uint16_t close_code = 0;
@@ -153,21 +156,24 @@ struct Transport {
     Connection *connections = nullptr;
     size_t connection_limit = 0;
     RingProducer<MetadataSlot> metadata;
-    RingProducer<NoteSlot> notes;
     RingConsumer<ControlSlot> control;
     RingConsumer<CommandSlot> commands;
-    uint8_t *scratch = nullptr; // ciphertext as read; shared, since every read is consumed at once
-    size_t scratch_bytes = 0;
     Nanos next_deadline = never; // no timer is due before
     uint32_t *live = nullptr;    // indices of connections in use
     size_t live_count = 0;
     size_t stalled_count = 0;
     size_t unsettled_count = 0; // connections not open: their descriptors must be polled
     size_t resolving_count = 0;
-    size_t silent_count = 0; // open, without a descriptor (echo)
+    size_t silent_count = 0; // with channels without a descriptor: looked at in every step
     uint64_t changes = 0;    // connections made, opened or lost: cold work that may allocate
     Nanos now = 0;           // CLOCK_MONOTONIC of this step
     Tick now_tick = 0;
+    bool unpolled = false;      // transport_leave_poller was called last
+    uint8_t *scratch = nullptr; // ciphertext as read; shared, since every read is consumed at once
+    size_t scratch_bytes = 0;
+    RingProducer<NoteSlot> notes;
+    const LinkBackend *link = &socket_link; // to addresses of networks
+    void *link_context = nullptr;           // LinkOptions::context
 };
 
 // The stage. `events`: what the poller said since the last step. Returns whether anything moved.
@@ -177,6 +183,11 @@ bool transport_step(Transport *transport, Tick now, const PollerEvent *events, i
 bool transport_read_all(Transport *transport, Tick now, int tries);
 // Sends what the connection has, as far as it goes. Called by placement after the app queued something.
 void transport_flush(Transport *transport, Connection *connection);
+// Takes the open connections' sockets out of the poller: for a caller that does not ask it but reads again
+// and again, and would only pay for it, since the kernel calls the poller for every segment that arrives.
+// Before it is asked, or its descriptor given to the host, they must come back.
+void transport_leave_poller(Transport *transport);
+void transport_rejoin_poller(Transport *transport);
 bool transport_has_silent_input(const Transport *transport);
 void transport_retire(Transport *transport, Connection *connection);
 

@@ -14,6 +14,7 @@ static void fail(Transport *t, Connection *c) { connect_failed(t, c); }
 static bool survive_write_failure(Transport *t, Connection *c, int failure) {
     if (failure == WSXDP_E_RESET) {
         c->tx.begin = c->tx.end = 0;
+        c->write_broken = true;
         watch(t, c, true, false);
         return true;
     }
@@ -122,12 +123,12 @@ int upgrade_check_request(Transport *t, Connection *c) {
     return status;
 }
 
-static void begin_upgrade(Transport *t, Connection *c) {
-    set_state(t, c, ConnectionState::upgrading);
-    c->step_deadline = t->now + c->settings->upgrade_timeout;
-    keep_schedule(t, c);
-    c->scanner = HeadScanner();
-    c->head_size = 0;
+// What went out early and was taken is not said twice.
+static bool server_has_request(const Connection *c) {
+    return c->early_sent && equal(ByteView(c->facts.early), ByteView("accepted"));
+}
+
+static void send_request(Transport *t, Connection *c) {
     uint8_t *bytes;
     size_t size;
     int status = make_request(t, c, &bytes, &size);
@@ -143,6 +144,18 @@ static void begin_upgrade(Transport *t, Connection *c) {
     } else if (need_head_buffer(t, c)) {
         send_tx(t, c);
     }
+}
+
+static void begin_upgrade(Transport *t, Connection *c) {
+    set_state(t, c, ConnectionState::upgrading);
+    c->step_deadline = t->now + c->settings->upgrade_timeout;
+    keep_schedule(t, c);
+    c->scanner = HeadScanner();
+    c->head_size = 0;
+    if (!server_has_request(c))
+        send_request(t, c);
+    else if (need_head_buffer(t, c))
+        send_tx(t, c); // the end of the handshake
 }
 
 static void copy_text(char *out, size_t cap, ByteView text) {
@@ -191,6 +204,8 @@ static bool judge_response(Transport *t, Connection *c, size_t head_bytes) {
     int status = response_parse(ByteSpan(c->head, head_bytes), &response, &c->error);
     if (status >= 0)
         status = upgrade_response_check(response, c->request, tls_backend()->sha1, &result, &c->error);
+    // RFC 8470 section 5.2: the server does not act on what may be a replay; the next attempt is without.
+    if (response.status == 425 && c->early_sent) c->early_barred = true;
     if (status == WSXDP_E_REDIRECT && c->redirects < c->settings->redirect_max && !result.location.empty()) {
         follow_redirect(t, c, result.location);
         return false;
@@ -224,6 +239,24 @@ void upgrade_feed(Transport *t, Connection *c) {
 
 // ---- TLS ----
 
+// The request, and nothing else, behind the first flight; a server that does not want it gets it again after
+// the handshake, with another key. False when the connection was lost.
+static bool send_early(Transport *t, Connection *c) {
+    uint8_t *bytes;
+    size_t size;
+    int status = make_request(t, c, &bytes, &size);
+    if (status >= 0) {
+        c->tls->output = ByteSpan(c->tx.data + c->tx.end, c->tx.capacity - c->tx.end);
+        c->tls->output_used = 0;
+        status = c->tls->backend->early(c->tls, bytes, size, &c->error);
+        c->tx.end += c->tls->output_used;
+    }
+    drop_request(bytes, size);
+    c->early_sent = status == 1;
+    if (status < 0) fail(t, c);
+    return status >= 0;
+}
+
 static void begin_tls(Transport *t, Connection *c) {
     uint8_t key[320];
     Writer ticket{ByteSpan(key, sizeof key)};
@@ -242,6 +275,7 @@ static void begin_tls(Transport *t, Connection *c) {
     set_state(t, c, ConnectionState::securing);
     c->step_deadline = t->now + c->settings->tls_timeout;
     keep_schedule(t, c);
+    if (c->settings->early_data && !c->early_barred && !send_early(t, c)) return;
     continue_tls(t, c);
 }
 
@@ -306,12 +340,19 @@ void decrypt_head(Transport *t, Connection *c, ByteView input) {
 
 void connected_begin(Transport *t, Connection *c) {
     c->tx.begin = c->tx.end = 0;
-    if (!tx_reserve(c, tx_bytes) || poller_add(t->poller, c->channel.fd, c->index, true, false) < 0) {
-        c->error.begin(WSXDP_E_MEMORY).add("connecting: out of memory");
+    bool room = tx_reserve(c, tx_bytes);
+    bool watched = c->channel.fd >= 0;
+    int cause = room && watched ? poller_add(t->poller, c->channel.fd, c->index, true, false) : 0;
+    if (!room || cause != 0) {
+        if (room)
+            poller_explain(t->poller, cause, &c->error);
+        else
+            c->error.begin(WSXDP_E_MEMORY).add("connecting: out of memory");
         fail(t, c);
         return;
     }
-    c->registered = c->want_read = true;
+    c->registered = watched;
+    c->want_read = true;
     c->want_write = false;
     if (c->has_proxy && c->url.scheme != Scheme::ws_unix) {
         begin_tunnel(t, c);
@@ -392,6 +433,8 @@ void connected_on_ready(Transport *t, Connection *c) {
     int cause = 0;
     int64_t got = c->channel.backend->read(&c->channel, target, limit, &stamps, &cause);
     if (got == 0) return;
+    // The kernel tells of a reset once; told to a write, it is an end to the next read.
+    if (got == WSXDP_E_EOF && c->write_broken) got = WSXDP_E_RESET;
     if (got < 0) {
         explain_early_end(c, static_cast<int>(got), cause);
         fail(t, c);

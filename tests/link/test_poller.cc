@@ -1,28 +1,46 @@
 // SPDX-License-Identifier: MIT
-// The poller: what is in the set, who is woken, when the timer comes, and that whatever woke it does not do
-// so for ever. "Comes to rest" means: a wait without cause ends by its timeout.
+// The poller, by epoll and by poll(2): what is in the set, who is woken, when the timer comes, and that
+// whatever woke it does not do so for ever. "Comes to rest" means: a wait without cause ends by its timeout.
+// And the choice between the two where the system refuses epoll.
+// link: -Wl,--wrap=epoll_create1
+#include "../../lib/base/alloc.h"
 #include "../../lib/link/poller.h"
 #include "../base/check.h"
 #include <atomic>
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <string>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <thread>
 #include <unistd.h>
+#include <utility>
+#include <vector>
 
 using namespace wx;
 
+static int refuse_epoll_with = 0; // errno; 0: do not
+extern "C" int __real_epoll_create1(int flags);
+extern "C" int __wrap_epoll_create1(int flags) {
+    if (refuse_epoll_with == 0) return __real_epoll_create1(flags);
+    errno = refuse_epoll_with;
+    return -1;
+}
+
 namespace {
+
+PollerKind kind_of(void **state) { return *static_cast<const PollerKind *>(*state); }
 
 struct Fixture {
     Poller poller;
     ErrorText error;
     int ends[2];
     size_t descriptors = open_descriptors();
-    Fixture() {
-        assert_int_equal(poller_open(&poller, &error), WSXDP_OK);
+    explicit Fixture(void **state) {
+        assert_int_equal(poller_open(&poller, kind_of(state), &error), WSXDP_OK);
+        assert_int_equal(poller.epoll_fd >= 0, kind_of(state) == PollerKind::epoll);
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
     }
     ~Fixture() {
@@ -34,8 +52,9 @@ struct Fixture {
     int wait(PollerEvent *out, Nanos timeout = 0) {
         return poller_wait(&poller, out, Poller::batch, timeout);
     }
+    // With epoll that is what a host sees; with poll(2), what the next wait will.
     bool readable_from_outside() {
-        pollfd at = {poller.epoll_fd, POLLIN, 0};
+        pollfd at = {poller.epoll_fd >= 0 ? poller.epoll_fd : poller.event_fd, POLLIN, 0};
         return poll(&at, 1, 0) == 1;
     }
     void at_rest() {
@@ -47,10 +66,10 @@ struct Fixture {
     }
 };
 
-void test_interests(void **) {
-    Fixture f;
+void test_interests(void **state) {
+    Fixture f(state);
     PollerEvent events[4];
-    assert_int_equal(poller_add(&f.poller, f.ends[0], 7, true, false), WSXDP_OK);
+    assert_int_equal(poller_add(&f.poller, f.ends[0], 7, true, false), 0);
     f.at_rest();
     assert_int_equal(write(f.ends[1], "x", 1), 1);
     for (int i = 0; i < 2; i++) { // level-triggered: comes again
@@ -66,13 +85,13 @@ void test_interests(void **) {
     poller_remove(&f.poller, f.ends[0]);
     f.at_rest();
     poller_remove(&f.poller, f.ends[0]); // twice does no harm
-    assert_int_equal(poller_add(&f.poller, -1, 7, true, false), WSXDP_E_SYSTEM);
+    assert_int_equal(poller_add(&f.poller, -1, 7, true, false), EBADF);
 }
 
-void test_neither_interest(void **) {
-    Fixture f;
+void test_neither_interest(void **state) {
+    Fixture f(state);
     PollerEvent events[4];
-    assert_int_equal(poller_add(&f.poller, f.ends[0], 7, true, true), WSXDP_OK);
+    assert_int_equal(poller_add(&f.poller, f.ends[0], 7, true, true), 0);
     poller_change(&f.poller, f.ends[0], 7, false, false);
     poller_change(&f.poller, f.ends[0], 7, false, false);
     close(f.ends[1]); // a hang-up would be reported over and over
@@ -83,8 +102,8 @@ void test_neither_interest(void **) {
     assert_true(events[0].tag == 7 && events[0].readable && events[0].broken);
 }
 
-void test_signals(void **) {
-    Fixture f;
+void test_signals(void **state) {
+    Fixture f(state);
     PollerEvent events[4];
     for (int i = 0; i < 5; i++) poller_signal(&f.poller);
     assert_true(f.readable_from_outside());
@@ -100,8 +119,8 @@ void test_signals(void **) {
 
 // A waker that was interrupted between its flag and its write: the clear in between must not forget the
 // write.
-void test_signal_on_its_way(void **) {
-    Fixture f;
+void test_signal_on_its_way(void **state) {
+    Fixture f(state);
     f.poller.signalled = 1;
     poller_clear(&f.poller);
     assert_int_equal(f.poller.signalled, 1);
@@ -112,8 +131,8 @@ void test_signal_on_its_way(void **) {
     f.at_rest();
 }
 
-void test_foreign_signals(void **) {
-    Fixture f;
+void test_foreign_signals(void **state) {
+    Fixture f(state);
     uint64_t signal = Poller::foreign_signal;
     poller_expect(&f.poller);
     poller_expect(&f.poller);
@@ -137,11 +156,16 @@ void test_foreign_signals(void **) {
     assert_int_equal(f.poller.signalled, 1);
 }
 
-void test_timer(void **) {
-    Fixture f;
+void test_timer(void **state) {
+    Fixture f(state);
     PollerEvent events[4];
     Nanos start = monotonic_ns();
     poller_arm(&f.poller, start + 20 * ns_per_ms);
+    if (f.poller.epoll_fd < 0) { // nobody can wait for it outside, and inside the timeout says it
+        poller_arm(&f.poller, 1);
+        f.at_rest();
+        return;
+    }
     assert_false(f.readable_from_outside());
     assert_int_equal(f.wait(events, 5 * ns_per_s), 0);
     assert_in_range(monotonic_ns() - start, 20 * ns_per_ms, 500 * ns_per_ms);
@@ -160,8 +184,8 @@ void test_timer(void **) {
     f.at_rest();
 }
 
-void test_timeouts(void **) {
-    Fixture f;
+void test_timeouts(void **state) {
+    Fixture f(state);
     PollerEvent events[4];
     for (Nanos span : {Nanos{0}, Nanos{1}, 100 * ns_per_ms / 1000, 7 * ns_per_ms, 30 * ns_per_ms}) {
         Nanos start = monotonic_ns();
@@ -172,7 +196,7 @@ void test_timeouts(void **) {
     int more[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, more), 0);
     for (int fd : {f.ends[0], more[0], more[1]})
-        assert_int_equal(poller_add(&f.poller, fd, 1, false, true), WSXDP_OK);
+        assert_int_equal(poller_add(&f.poller, fd, 1, false, true), 0);
     assert_int_equal(poller_wait(&f.poller, events, 2, 0), 2);
     assert_int_equal(poller_wait(&f.poller, events, 4, 0), 3);
     close(more[0]);
@@ -181,8 +205,8 @@ void test_timeouts(void **) {
 
 std::atomic<int> handled{0};
 
-void test_interrupted(void **) {
-    Fixture f;
+void test_interrupted(void **state) {
+    Fixture f(state);
     PollerEvent events[4];
     struct sigaction action = {}, old;
     action.sa_handler = [](int) { handled++; };
@@ -203,30 +227,31 @@ void test_interrupted(void **) {
     assert_true(handled > 0);
 }
 
-void test_open_fails(void **) {
+void test_open_fails(void **state) {
     rlimit old;
     getrlimit(RLIMIT_NOFILE, &old);
     size_t before = open_descriptors();
     int first = dup(2);
     close(first);
-    for (unsigned allowed = 0; allowed < 3; allowed++) {
+    for (unsigned allowed = 0; allowed < (kind_of(state) == PollerKind::poll ? 1 : 3); allowed++) {
         rlimit now = {static_cast<rlim_t>(first) + allowed, old.rlim_max};
         setrlimit(RLIMIT_NOFILE, &now);
         Poller poller;
         ErrorText error;
-        int status = poller_open(&poller, &error);
+        int status = poller_open(&poller, kind_of(state), &error);
         setrlimit(RLIMIT_NOFILE, &old);
         check_error(status, error, WSXDP_E_DESCRIPTORS, "ulimit -n");
         assert_int_equal(open_descriptors(), before);
     }
     Poller broken;
+    broken.kind = kind_of(state);
     PollerEvent events[1];
     assert_int_equal(poller_wait(&broken, events, 1, 0), WSXDP_E_SYSTEM);
 }
 
 // Wakers as in the engine: work first, then the signal. Each is seen, and at the end all is quiet.
-void test_wakers(void **) {
-    Fixture f;
+void test_wakers(void **state) {
+    Fixture f(state);
     constexpr int each = 20000, wakers = 3;
     std::atomic<int> work{0}, running{wakers};
     std::thread threads[wakers];
@@ -254,15 +279,116 @@ void test_wakers(void **) {
     f.at_rest();
 }
 
+// Descriptors come and go, with numbers far apart, and each event carries its own tag.
+void test_many(void **state) {
+    Fixture f(state);
+    constexpr int pairs = 200;
+    int ends[pairs][2];
+    for (int i = 0; i < pairs; i++) {
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends[i]), 0);
+        assert_int_equal(poller_add(&f.poller, ends[i][0], static_cast<uint64_t>(i), true, false), 0);
+    }
+    assert_int_equal(poller_add(&f.poller, ends[7][0], 7, true, false), EEXIST);
+    for (int i = 0; i < pairs; i += 3) poller_remove(&f.poller, ends[i][0]);
+    for (int i = 1; i < pairs; i += 3) poller_change(&f.poller, ends[i][0], 0, false, false);
+    for (int i = 1; i < pairs; i += 6)
+        assert_int_equal(poller_change(&f.poller, ends[i][0], static_cast<uint64_t>(1000 + i), true, false),
+                         0);
+    for (auto &pair : ends) assert_int_equal(write(pair[1], "x", 1), 1);
+    bool seen[pairs] = {};
+    PollerEvent events[Poller::batch];
+    // In small batches: what is left out of one comes in another, though nothing is read.
+    for (int round = 0; round < pairs; round++) {
+        int count = poller_wait(&f.poller, events, 5, 0);
+        assert_int_equal(count, 5);
+        for (int i = 0; i < count; i++) {
+            uint64_t number = events[i].tag % 1000;
+            assert_true(number % 3 == 2 || (number % 6 == 1 && events[i].tag == 1000 + number));
+            assert_true(events[i].readable && !events[i].writable);
+            seen[number] = true;
+        }
+    }
+    for (int i = 0; i < pairs; i++) assert_int_equal(seen[i], i % 3 == 2 || i % 6 == 1);
+    for (auto &pair : ends) poller_remove(&f.poller, pair[0]);
+    f.at_rest();
+    for (auto &pair : ends)
+        for (int end : pair) close(end);
+}
+
+// Each refusal of an epoll instance leads to poll(2), unless epoll was asked for by name.
+void test_choice(void **) {
+    size_t before = open_descriptors();
+    for (int cause : {ENOSYS, EPERM, EMFILE, ENOMEM}) {
+        refuse_epoll_with = cause;
+        Poller automatic, named;
+        ErrorText error;
+        assert_int_equal(poller_open(&automatic, PollerKind::automatic, &error), WSXDP_OK);
+        assert_string_equal(poller_name(&automatic), "poll");
+        poller_close(&automatic);
+        int status = poller_open(&named, PollerKind::epoll, &error);
+        refuse_epoll_with = 0;
+        int code = cause == EMFILE ? WSXDP_E_DESCRIPTORS : cause == ENOMEM ? WSXDP_E_MEMORY : WSXDP_E_SYSTEM;
+        check_error(status, error, code, "poller=auto takes poll(2)");
+        assert_int_equal(error.system_errno, cause);
+    }
+    Poller poller;
+    ErrorText error;
+    assert_int_equal(poller_open(&poller, PollerKind::automatic, &error), WSXDP_OK);
+    assert_string_equal(poller_name(&poller), "epoll");
+    poller_close(&poller);
+    assert_int_equal(open_descriptors(), before);
+}
+
+// Without memory for a longer list the descriptor is refused, and those in it are still watched.
+void test_list_out_of_memory(void **state) {
+    Fixture f(state);
+    if (kind_of(state) != PollerKind::poll) return; // the kernel's list; see test_watching.cc
+    int refused = 0;
+    int copies[64];
+    for (int &copy : copies) copy = dup(f.ends[0]);
+    for (int copy : copies) {
+        allocation_fail_after(0);
+        int cause = poller_add(&f.poller, copy, 5, true, false);
+        allocation_fail_after(-1);
+        assert_true(cause == 0 || cause == ENOMEM);
+        refused += cause != 0;
+        if (cause != 0)
+            check_error(poller_explain(&f.poller, cause, &f.error), f.error, WSXDP_E_MEMORY, "list");
+    }
+    assert_in_range(refused, 1, 63);
+    assert_int_equal(write(f.ends[1], "x", 1), 1);
+    PollerEvent events[64];
+    assert_int_equal(poller_wait(&f.poller, events, 64, 0), 64 - refused);
+    for (int copy : copies) close(copy);
+}
+
+const PollerKind both[] = {PollerKind::epoll, PollerKind::poll};
+
 } // namespace
 
 int main() {
-    const CMUnitTest tests[] = {
-        cmocka_unit_test(test_interests),       cmocka_unit_test(test_neither_interest),
-        cmocka_unit_test(test_signals),         cmocka_unit_test(test_signal_on_its_way),
-        cmocka_unit_test(test_foreign_signals), cmocka_unit_test(test_timer),
-        cmocka_unit_test(test_timeouts),        cmocka_unit_test(test_interrupted),
-        cmocka_unit_test(test_open_fails),      cmocka_unit_test(test_wakers),
+    const std::pair<const char *, CMUnitTestFunction> cases[] = {
+        {"interests", test_interests},
+        {"neither interest", test_neither_interest},
+        {"signals", test_signals},
+        {"signal on its way", test_signal_on_its_way},
+        {"foreign signals", test_foreign_signals},
+        {"timer", test_timer},
+        {"timeouts", test_timeouts},
+        {"interrupted", test_interrupted},
+        {"open fails", test_open_fails},
+        {"wakers", test_wakers},
+        {"many", test_many},
+        {"list out of memory", test_list_out_of_memory},
     };
-    return cmocka_run_group_tests_name("link: poller", tests, nullptr, nullptr);
+    std::vector<std::string> names;
+    std::vector<CMUnitTest> tests = {cmocka_unit_test(test_choice)};
+    names.reserve(2 * sizeof cases / sizeof *cases);
+    for (const PollerKind &kind : both)
+        for (auto &row : cases) {
+            names.push_back(std::string(kind == PollerKind::poll ? "poll: " : "epoll: ") + row.first);
+            tests.push_back(
+                {names.back().c_str(), row.second, nullptr, nullptr, const_cast<PollerKind *>(&kind)});
+        }
+    return _cmocka_run_group_tests("link: poller", tests.data(), tests.size(), nullptr, nullptr);
 }

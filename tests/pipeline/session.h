@@ -36,6 +36,12 @@ struct Registration {
     static void name(void **);                                                                               \
     static Registration registration_##name(#name, name);                                                    \
     static void name(void **)
+// A case that speaks TLS: there is none in a build without it.
+#ifdef WSXDP_TLS_NONE
+#define TLS_TEST(name) [[maybe_unused]] static void name(void **)
+#else
+#define TLS_TEST(name) TEST(name)
+#endif
 #define TESTS(group)                                                                                         \
     int main() {                                                                                             \
         return _cmocka_run_group_tests(group, registered_tests().data(), registered_tests().size(), nullptr, \

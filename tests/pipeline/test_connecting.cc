@@ -293,7 +293,7 @@ TEST(free_ends_a_handle_in_every_state_of_connecting) {
     }
 }
 
-TEST(close_cancels_every_state_of_connecting) {
+TLS_TEST(close_cancels_every_state_of_connecting) {
     SilentPort silent;
     RefusingPort refusing;
     Server mute([](Wire &wire) { wire.wait_end(); });

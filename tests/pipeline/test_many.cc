@@ -57,9 +57,10 @@ struct EchoServer {
     }
 };
 
-static void a_thousand(int count) {
+static void a_thousand(int count, const char *poller = "auto") {
     EchoServer server;
     Session client(nullptr, {{"reconnect", "no"},
+                             {"poller", poller},
                              {"inbox.bytes", "64KiB"},
                              {"outbox.bytes", "64KiB"},
                              {"connect.timeout_ns", "60s"},
@@ -98,7 +99,8 @@ static void a_thousand(int count) {
     assert_int_equal(client.count(WSXDP_EVENT_ERROR), 0);
 }
 
-TEST(a_thousand_connections_leave_nothing_behind) {
+// How many are allowed, up to a thousand: each takes a descriptor here and one at the server's end.
+static int many_allowed() {
     rlimit limit;
     getrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_cur < 2100) {
@@ -106,7 +108,11 @@ TEST(a_thousand_connections_leave_nothing_behind) {
         setrlimit(RLIMIT_NOFILE, &more);
         limit = more;
     }
-    int count = limit.rlim_cur >= 2100 ? 1000 : static_cast<int>(limit.rlim_cur / 2 - 50);
+    return limit.rlim_cur >= 2100 ? 1000 : static_cast<int>(limit.rlim_cur / 2 - 50);
+}
+
+TEST(a_thousand_connections_leave_nothing_behind) {
+    int count = many_allowed();
     a_thousand(10); // what libraries allocate once
     size_t first_files = entries("/proc/self/fd"), first_maps = mappings();
     a_thousand(count);
@@ -118,6 +124,14 @@ TEST(a_thousand_connections_leave_nothing_behind) {
     if (sanitized) return; // its heap keeps what was freed
     assert_true(mappings() <= maps + 4);
     assert_true(address_space_kib() <= memory + 4096); // of 128 KiB each while they live
+}
+
+TEST(a_thousand_connections_by_poll) {
+    int count = many_allowed();
+    a_thousand(10, "poll");
+    size_t files = entries("/proc/self/fd");
+    a_thousand(count, "poll");
+    assert_int_equal(entries("/proc/self/fd"), files);
 }
 
 TEST(connections_one_after_another_leave_nothing_behind) {

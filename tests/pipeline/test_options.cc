@@ -147,7 +147,8 @@ void test_words(void **) {
                 assert_int_equal(bag.set(row.name, word), WSXDP_OK);
                 assert_int_equal(bag.o->slots[i].integer, index++);
                 bag.refuses(row.name, word + "x", WSXDP_E_OPTION_RANGE, row.choices);
-                bag.refuses(row.name, word.substr(1), WSXDP_E_OPTION_RANGE, row.name);
+                bag.refuses(row.name, "_" + word.substr(1), WSXDP_E_OPTION_RANGE, row.name);
+                bag.refuses(row.name, word.substr(0, 1), WSXDP_E_OPTION_RANGE, row.name);
             }
             bag.refuses(row.name, "", WSXDP_E_OPTION_RANGE, row.name);
             bag.refuses(row.name, row.choices, WSXDP_E_OPTION_RANGE, row.name);

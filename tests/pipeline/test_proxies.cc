@@ -121,7 +121,7 @@ TEST(connect_ignores_interim_answers_and_lengths) {
     talks("ws://target.test/", option("http://", proxy), "target.test");
 }
 
-TEST(tls_through_connect_is_verified_against_the_target) {
+TLS_TEST(tls_through_connect_is_verified_against_the_target) {
     TlsSide side(certs(), "good");
     Server target(echo, &side);
     std::string head;
@@ -327,7 +327,7 @@ TEST(socks_byte_by_byte) {
     Server proxy(socks_proxy(target.port, &s));
     talks("ws://target.test/", option("socks5://", proxy, "user:pass@"), "target.test");
 }
-TEST(tls_through_socks) {
+TLS_TEST(tls_through_socks) {
     TlsSide side(certs(), "good");
     Server target(echo, &side);
     Socks s;

@@ -155,7 +155,7 @@ TEST(a_lost_connection_goes_through_the_redirect_again) {
     assert_true(contains(firsts.substr(firsts.rfind("GET /from")), "X-Key: secret"));
 }
 
-TEST(from_tls_to_plain_is_refused) {
+TLS_TEST(from_tls_to_plain_is_refused) {
     TlsSide side(certs(), "good");
     std::string heads;
     Server plain(router("", &heads));
@@ -165,7 +165,7 @@ TEST(from_tls_to_plain_is_refused) {
     assert_int_equal(plain.accepted, 0);
 }
 
-TEST(from_plain_to_tls_is_followed_and_verified) {
+TLS_TEST(from_plain_to_tls_is_followed_and_verified) {
     TlsSide side(certs(), "good");
     std::string heads;
     Server secure(router("", &heads), &side);

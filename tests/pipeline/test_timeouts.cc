@@ -40,7 +40,7 @@ TEST(connect_timeout_covers_all_addresses) {
                 {{"resolve.override", "two.test=127.0.0.1,127.0.0.2"}, {"connect.timeout_ns", "150ms"}},
                 WSXDP_E_CONNECT_TIMEOUT, "two.test", 150);
 }
-TEST(connect_timeout_covers_tls) {
+TLS_TEST(connect_timeout_covers_tls) {
     Server server(mute);
     fails_after("wss://127.0.0.1:" + std::to_string(server.port),
                 {{"tls.insecure_skip_verify", "yes"}, {"connect.timeout_ns", "120ms"}}, WSXDP_E_TLS_TIMEOUT,

@@ -142,6 +142,12 @@ class Sending(unittest.TestCase):
         got = self.collect("--stdin", "-o", "outbox.bytes=64KiB", messages=5000, stdin="\n".join(lines))
         self.assertEqual(got, lines)
 
+    def test_lines_of_standard_input_without_a_descriptor_to_wait_on(self):
+        lines = [f"line {i} " + "x" * 200 for i in range(2000)]
+        got = self.collect("--stdin", "-o", "poller=poll", "-o", "outbox.bytes=64KiB", messages=2000,
+                           stdin="\n".join(lines))
+        self.assertEqual(got, lines)
+
     def test_text_that_is_not_utf8_is_left_out_and_said(self):
         run = wsxdp("cat", "echo:", "--stdin", "--close-on-eof", stdin="good\n\udcff\nalso good\n")
         self.assertEqual((run.returncode, run.stdout), (0, "good\nalso good\n"))

@@ -31,6 +31,7 @@ namespace {
 
 constexpr size_t batch_max = 256;
 constexpr int64_t forever = INT64_MAX;
+constexpr int64_t stdin_look_ns = 5000000; // nobody types faster than this is noticed
 
 int64_t clock_ns(clockid_t clock) {
     timespec now = {};
@@ -52,7 +53,7 @@ private:
     bool open();
     void loop();
     int poll_once(int64_t now_ns);
-    bool wait_for_stdin(int64_t timeout_ns);
+    bool wait_for_stdin(int fd, int64_t timeout_ns);
     int64_t timeout_ns(int64_t now_ns) const;
     void take_batch(size_t count);
     void look_around();
@@ -174,13 +175,18 @@ int Session::poll_once(int64_t now_ns) {
     int64_t timeout = timeout_ns(now_ns);
     bool listening = arguments_.read_stdin && !input_.ended() && !outgoing_.full() && !stopping_;
     if (!listening) return wsxdp_poll(handle_, events_, batch_max, timeout);
-    if (wait_for_stdin(timeout)) input_.read_into(outgoing_);
-    return wsxdp_poll(handle_, events_, batch_max, 0);
+    const int fd = wsxdp_fd(handle_);
+    if (wait_for_stdin(fd, fd < 0 ? 0 : timeout)) input_.read_into(outgoing_);
+    // Without a descriptor (poller=poll) nothing tells of both: the library waits, and input is looked at
+    // often.
+    int64_t look_again = timeout < 0 || timeout > stdin_look_ns ? stdin_look_ns : timeout;
+    return wsxdp_poll(handle_, events_, batch_max, fd < 0 ? look_again : 0);
 }
 
-// Waits for standard input, the library or the timeout; says whether standard input has something.
-bool Session::wait_for_stdin(int64_t timeout_ns) {
-    pollfd waits[2] = {{STDIN_FILENO, POLLIN, 0}, {wsxdp_fd(handle_), POLLIN, 0}};
+// Waits for standard input, the library's descriptor (not if it is negative) or the timeout; says whether
+// standard input has something.
+bool Session::wait_for_stdin(int fd, int64_t timeout_ns) {
+    pollfd waits[2] = {{STDIN_FILENO, POLLIN, 0}, {fd, POLLIN, 0}};
     timespec timeout = {timeout_ns / 1000000000, timeout_ns % 1000000000};
     if (::ppoll(waits, 2, timeout_ns < 0 ? nullptr : &timeout, nullptr) <= 0) return false;
     return waits[0].revents != 0;
