@@ -1,314 +1,235 @@
 // SPDX-License-Identifier: MIT
-// Our TCP against the kernel's over the same simulated path of 20 ms: how much gets through with none, some
-// and many packets lost, and how long a lost last segment takes to be repaired. The kernel's numbers are from
-// two namespaces joined by the same bridge, with the same seeds; what differs is the sender (or the receiver).
-// Runs of a case go side by side, since a path that loses packets leaves the machine idle.
+// What the TCP core costs for a small segment, without any system call: from an Ethernet frame to bytes that
+// are read, and from bytes that are written to a packet with its checksum. Next to the price of a system
+// call, which is what a kernel's TCP costs at least. Segments come in batches, as from a device, and are
+// acknowledged once for each batch.
 //
-// usage: bench_tcp [--json FILE] [--only TEXT] [--seconds N] [--runs N] [--trace MS]
-#include "../tests/support/live.h"
+// usage: bench_tcp [--json FILE]
+#include "../lib/tcp/parts.h"
+#include "../lib/wire/frame.h"
 #include "measure.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <algorithm>
-
 namespace {
 
 using namespace bench;
-using live::World;
-using wx::Nanos;
-using wx::ns_per_ms;
-using wx::ns_per_s;
+using namespace wx;
+using Bytes = std::vector<uint8_t>;
 
-constexpr Nanos one_way = 10 * ns_per_ms;
-constexpr Nanos round_trip = 2 * one_way;
+constexpr uint32_t payload_bytes = 256;
+constexpr uint32_t batch = 8;
+constexpr uint32_t per_round = 512;
+constexpr uint32_t peer_isn = 1000;
 
-struct Settings {
-    std::string json, only;
-    double seconds = 0;
-    unsigned runs = 0;
-    int trace_ms = 0;
-};
-
-struct Case {
-    const char *name;
-    uint32_t loss_ppm;
-    uint64_t bits_per_s; // 0: any
-    double seconds;
-    unsigned runs;
-    double bar; // ours / kernel when sending; 0: none
-};
-
-// One path with 1 % is a matter of luck for seconds: longer runs, and more of them. Without a rate the machine
-// is the limit: one run at a time.
-const Case cases[] = {
-    {"100 Mbit/s, no loss", 0, 100000000, 5, 3, 0.95},
-    {"100 Mbit/s, 0.1 % lost", 1000, 100000000, 15, 5, 0.95},
-    {"100 Mbit/s, 1 % lost", 10000, 100000000, 15, 7, 0.9},
-    {"any rate, no loss", 0, 0, 3, 1, 0.9},
-    {"any rate, 0.1 % lost", 1000, 0, 15, 5, 0.95},
-    {"any rate, 1 % lost", 10000, 0, 15, 7, 0.9},
-};
-
-enum class Role { kernel, sends, receives };
-const char *role_name(Role role) {
-    return role == Role::kernel ? "kernel" : role == Role::sends ? "ours sends" : "ours receives";
+[[noreturn]] void fail(const char *what) {
+    fprintf(stderr, "bench_tcp: %s\n", what);
+    exit(1);
 }
 
-struct Flow {
-    Role role;
-    std::unique_ptr<World> world;
-    World::Pair pair;
-    std::unique_ptr<live::Stream> stream;
-    Nanos began = 0;
-    uint64_t seen = 0;
-    ~Flow() {
-        pair = World::Pair(); // sockets before their namespaces
-    }
-    double again() const; // segments sent again
-    void trace() const;
-};
-
-double Flow::again() const {
-    if (role == Role::sends) return static_cast<double>(pair.ours()->c->stats.retransmitted);
-    const live::End *sender = role == Role::receives ? pair.b.get() : pair.a.get();
-    return static_cast<const live::KernelEnd *>(sender)->info().tcpi_total_retrans;
-}
-
-void Flow::trace() const {
-    const double ms = static_cast<double>(wx::monotonic_ns() - began) / 1e6;
-    if (role == Role::sends) {
-        const wx::TcpConnection *c = pair.ours()->c;
-        const wx::TcpStats &s = c->stats;
-        printf("%9.1f ours   cwnd %6u ssthresh %8u flight %6u srtt %6.2f recovery %u again %llu rto %llu "
-               "recoveries %llu undone %llu probes %llu\n",
-               ms, c->congestion.window / c->congestion.mss,
-               std::min(c->congestion.threshold / c->congestion.mss, 99999999u),
-               wx::tcp_in_flight(c) / c->congestion.mss, static_cast<double>(c->rtt.smoothed) / 1e6,
-               static_cast<unsigned>(c->recovery), (unsigned long long)s.retransmitted,
-               (unsigned long long)s.timeouts, (unsigned long long)s.recoveries, (unsigned long long)s.undone,
-               (unsigned long long)s.tail_probes);
-        return;
-    }
-    const live::End *sender = role == Role::receives ? pair.b.get() : pair.a.get();
-    const tcp_info i = static_cast<const live::KernelEnd *>(sender)->info();
-    printf("%9.1f kernel cwnd %6u ssthresh %8u flight %6u srtt %6.2f state %u again %u\n", ms,
-           i.tcpi_snd_cwnd, std::min(i.tcpi_snd_ssthresh, 99999999u),
-           i.tcpi_unacked - i.tcpi_sacked - i.tcpi_lost + i.tcpi_retrans, i.tcpi_rtt / 1e3, i.tcpi_ca_state,
-           i.tcpi_total_retrans);
-}
-
-live::Options options_for(Role role, uint32_t loss_ppm, uint64_t bits_per_s, uint64_t seed) {
-    live::Options options;
-    options.ours = role != Role::kernel;
-    options.seed = seed;
-    for (wx::SimPathOptions *path : {&options.out, &options.back}) {
-        path->delay.fixed = one_way;
-        path->loss.ppm = loss_ppm;
-        path->rate.bits_per_s = bits_per_s;
-        path->rate.queue_bytes = bits_per_s / 8 * round_trip / ns_per_s; // one product of rate and delay
-    }
-    // Same fate for the data's direction, whichever end sends.
-    return options;
-}
-
-std::unique_ptr<Flow> open_flow(Role role, const Case &what, uint64_t seed) {
-    auto flow = std::make_unique<Flow>();
-    flow->role = role;
-    // The handshake is not what is measured, and a lost SYN would be most of a short run.
-    live::Options options = options_for(role, what.loss_ppm, what.bits_per_s, seed);
-    const wx::SimPathOptions out = options.out, back = options.back;
-    options.out.loss.ppm = options.back.loss.ppm = 0;
-    flow->world = std::make_unique<World>(options);
-    flow->pair = flow->world->open(4);
-    if (!flow->pair) return nullptr;
-    sim_path_set(flow->world->path(false), out);
-    sim_path_set(flow->world->path(true), back);
-    live::End *from = flow->pair.a.get(), *to = flow->pair.b.get();
-    if (role == Role::receives) std::swap(from, to);
-    flow->stream = std::make_unique<live::Stream>(flow->world.get(), from, to, UINT64_MAX);
-    return flow;
-}
-
-// All of them at once; false: one delivered a wrong byte.
-bool run_flows(const std::vector<std::unique_ptr<Flow>> &flows, double seconds, int trace_ms) {
-    std::vector<World *> worlds;
-    for (const auto &flow : flows) worlds.push_back(flow->world.get());
-    const Nanos began = wx::monotonic_ns(), end = began + static_cast<Nanos>(seconds * 1e9);
-    for (const auto &flow : flows) flow->began = began;
-    Nanos trace_at = began;
-    for (Nanos now = began; now < end; now = wx::monotonic_ns()) {
-        bool moved = false;
-        for (const auto &flow : flows) {
-            flow->world->turn();
-            if (flow->world->work == flow->seen && flow->seen != 0) continue;
-            flow->seen = flow->world->work;
-            flow->stream->step();
-            moved = true;
+// Copies headers and payload, as into a device's frame.
+struct Sink : TcpSink {
+    uint8_t head[2048];
+    uint64_t packets = 0, acks = 0;
+    static bool take(TcpSink *self, const TcpPacket &packet) {
+        Sink *sink = static_cast<Sink *>(self);
+        size_t size = packet.headers.size;
+        memcpy(sink->head, packet.headers.data, size);
+        for (unsigned i = 0; packet.payload != nullptr && i < packet.payload->count; i++) {
+            const ByteView piece = packet.payload->pieces[i];
+            memcpy(sink->head + size, piece.data, piece.size);
+            size += piece.size;
         }
-        if (trace_ms != 0 && now >= trace_at) {
-            for (const auto &flow : flows) flow->trace();
-            trace_at += trace_ms * ns_per_ms;
-        }
-        if (!moved) live::wait(worlds, end);
+        (packet.payload != nullptr ? sink->packets : sink->acks)++;
+        return true;
     }
-    for (const auto &flow : flows)
-        if (flow->stream->wrong) return false;
-    return true;
-}
-
-struct Outcome {
-    std::vector<double> megabits, again;
 };
 
-constexpr Role roles[] = {Role::kernel, Role::sends, Role::receives};
+// An established connection, whose peer is made of segments.
+struct Client {
+    FixedRandom random;
+    TcpHost host;
+    TcpTuple tuple;
+    TcpConnection c;
+    std::vector<uint64_t> storage;
+    Sink sink;
+    uint64_t released = 0;
+    Nanos now = ns_per_s;
 
-bool run_goodput(const Case &what, const Settings &settings, Report &report) {
-    double seconds = settings.seconds > 0 ? settings.seconds : quick() ? what.seconds / 3 : what.seconds;
-    unsigned runs = settings.runs != 0 ? settings.runs : quick() ? (what.runs + 1) / 2 : what.runs;
-    Outcome outcomes[3];
-    const bool alone = what.bits_per_s == 0 && what.loss_ppm == 0;
-    for (unsigned group = 0; group < (alone ? 3 : 1); group++) {
-        std::vector<std::unique_ptr<Flow>> flows;
-        for (unsigned run = 0; run < runs; run++)
-            for (unsigned i = 0; i < 3; i++) {
-                if (alone && i != group) continue;
-                flows.push_back(open_flow(roles[i], what, run + 1));
-                if (!flows.back()) return false;
+    explicit Client(int version) {
+        fixed_random_open(&random, 1);
+        host.random = &random;
+        host.release_receive = {[](void *self, FrameId) { static_cast<Client *>(self)->released++; }, this};
+        sink.send = Sink::take;
+        uint8_t addresses[2][16] = {{0xFD, 1}, {0xFD, 2}};
+        if (version == 4) addresses[0][0] = addresses[1][0] = 10;
+        tuple.local = ip_address(addresses[0], static_cast<uint8_t>(version));
+        tuple.remote = ip_address(addresses[1], static_cast<uint8_t>(version));
+        tuple.local_port = 40000;
+        tuple.remote_port = 443;
+        TcpConfig config;
+        config.ack_segments = batch;
+        const size_t bytes = tcp_storage_bytes(config);
+        storage.resize((bytes + 64) / 8 + 8);
+        uint8_t *const aligned =
+            reinterpret_cast<uint8_t *>((reinterpret_cast<uintptr_t>(storage.data()) + 63) & ~uintptr_t{63});
+        if (tcp_open(&c, &host, config, ByteSpan(aligned, bytes)) != 0) fail("tcp_open failed");
+        tcp_connect(&c, tuple, now);
+        tcp_output(&c, &sink, now);
+        now += ns_per_ms;
+        TcpSegment answer = segment(peer_isn, c.send_next);
+        answer.flags = tcp_syn | tcp_ack;
+        answer.options.has_mss = answer.options.has_scale = answer.options.sack_permitted = true;
+        answer.options.mss = 1460;
+        answer.options.scale = 7;
+        tcp_on_segment(&c, answer, no_frame, now);
+        tcp_output(&c, &sink, now);
+        if (c.state != TcpState::established || !c.timestamps) fail("no connection");
+    }
+
+    TcpSegment segment(uint32_t seq, uint32_t ack) const {
+        TcpSegment s;
+        s.source_port = tuple.remote_port;
+        s.destination_port = tuple.local_port;
+        s.seq = seq;
+        s.ack = ack;
+        s.flags = tcp_ack;
+        s.window = 65535;
+        s.options.has_timestamps = true;
+        s.options.ts_value = 1;
+        s.options.ts_echo = tcp_timestamp(&c, now);
+        return s;
+    }
+};
+
+// From Ethernet on.
+Bytes make_frame(const Client &client, uint32_t seq) {
+    Bytes out(ether_header_size + ip6_header_size + tcp_header_max + payload_bytes, 'x');
+    const bool six = client.tuple.local.version == 6;
+    const uint8_t mac[6] = {2, 0, 0, 0, 0, 1};
+    size_t at =
+        ethernet_write(ByteSpan(out.data(), out.size()), mac, mac, no_vlan, six ? ether_ipv6 : ether_ipv4);
+    const TcpSegment s = client.segment(seq, client.c.send_next);
+    const size_t size = tcp_header_size + tcp_options_size(s.options);
+    IpTemplate head;
+    head.source = client.tuple.remote;
+    head.destination = client.tuple.local;
+    at += ip_write(ByteSpan(out.data() + at, out.size() - at), head, size + payload_bytes);
+    uint8_t *const tcp = out.data() + at;
+    tcp_write_header(ByteSpan(tcp, tcp_header_max), s);
+    out.resize(at + size + payload_bytes);
+    const ChecksumSum pseudo = checksum_pseudo(head.source.bytes, head.destination.bytes, head.source.size(),
+                                               ip_tcp, static_cast<uint32_t>(size + payload_bytes));
+    tcp_finish(tcp, size, pseudo, checksum_sum(tcp + size, payload_bytes));
+    return out;
+}
+
+// ns for a segment. The same frames in each round, to the same connection as it was before them.
+double time_receive(int version, ChecksumPolicy policy, double *allocated) {
+    Client client(version);
+    std::vector<Bytes> frames;
+    for (uint32_t i = 0; i < per_round; i++)
+        frames.push_back(make_frame(client, peer_isn + 1 + i * payload_bytes));
+    const TcpConnection start = client.c;
+    const auto round = [&] {
+        client.c = start;
+        for (uint32_t i = 0; i < per_round; i += batch) {
+            for (uint32_t k = i; k < i + batch; k++) {
+                Frame frame;
+                if (frame_read(ByteView(frames[k].data(), frames[k].size()), policy, &frame) != Wire::ok)
+                    fail("a good segment was refused");
+                if (!tcp_on_segment(&client.c, frame.tcp, k, client.now)) fail("a good segment was refused");
             }
-        if (!run_flows(flows, seconds, settings.trace_ms)) return false;
-        for (const auto &flow : flows) {
-            Outcome &outcome = outcomes[static_cast<unsigned>(flow->role)];
-            outcome.megabits.push_back(static_cast<double>(flow->stream->arrived) * 8 / seconds / 1e6);
-            outcome.again.push_back(flow->again() / seconds);
+            TcpView views[batch];
+            if (tcp_views(&client.c, views, batch) != batch) fail("segments are missing");
+            tcp_consume(&client.c, batch * payload_bytes);
+            tcp_output(&client.c, &client.sink, client.now);
         }
-    }
-    const double kernel = median(outcomes[0].megabits);
-    for (unsigned i = 0; i < 3; i++) {
-        const Outcome &o = outcomes[i];
-        const auto range = std::minmax_element(o.megabits.begin(), o.megabits.end());
-        printf("  %-24s %-14s %9.2f %9.2f %9.2f %8.1f %8.3f\n", what.name, role_name(roles[i]),
-               median(o.megabits), *range.first, *range.second, median(o.again), median(o.megabits) / kernel);
-        Json json;
-        json.text("section", "tcp_goodput").text("path", what.name).text("role", role_name(roles[i]));
-        json.number("mbit_per_s", median(o.megabits)).number("least", *range.first);
-        json.number("most", *range.second).number("again_per_s", median(o.again));
-        json.number("runs", runs).number("seconds", seconds);
-        json.number("ratio_to_kernel", median(o.megabits) / kernel);
-        report.row(json);
-    }
-    const std::string of = std::string(" / kernel, ") + what.name;
-    report.bar("goodput sending" + of, median(outcomes[1].megabits) / kernel, what.bar, false);
-    report.info("goodput receiving" + of, median(outcomes[2].megabits) / kernel, -1);
-    return true;
+    };
+    round(); // the reassembly's memory was touched once
+    const uint64_t before = allocations(), acks = client.sink.acks;
+    const double each = best_ns(per_round, round);
+    *allocated = static_cast<double>(allocations() - before);
+    if (client.sink.acks - acks < per_round / batch) fail("a segment was held back");
+    return each;
 }
 
-// ---- a lost last segment ----
-
-// Drops what first reaches the end of `bytes` of the stream from end 0 on, once.
-struct DropLast {
-    uint64_t bytes = 0, counted = 0;
-    bool dropped = false;
-    static bool decide(void *context, wx::ByteView packet, uint64_t, Nanos) {
-        DropLast *self = static_cast<DropLast *>(context);
-        wx::Frame frame;
-        if (self->dropped || wx::packet_read(packet, wx::ChecksumPolicy::trust, &frame) != wx::Wire::ok)
-            return false;
-        self->counted += frame.tcp.payload.size;
-        self->dropped = self->bytes != 0 && self->counted >= self->bytes;
-        return self->dropped;
-    }
-};
-
-// Round trips from writing until the other end has it all, beyond the half that it takes without a loss. < 0:
-// never.
-double tail_round_trips(Role role, unsigned segments, bool warm) {
-    live::Options options = options_for(role, 0, 0, 1);
-    DropLast last;
-    options.out.chosen.drop = DropLast::decide;
-    options.out.chosen.context = &last;
-    World world(options);
-    World::Pair pair = world.open(4);
-    if (!pair) return -1;
-    constexpr uint64_t segment = 1448;
-    if (warm) { // a round trip has been measured besides the handshake's
-        live::Stream before(&world, pair.a.get(), pair.b.get(), 20 * segment);
-        if (!world.run([&] { return before.step(); }, 2 * ns_per_s)) return -1;
-        world.pass(3 * round_trip);
-    }
-    last.counted = 0;
-    last.bytes = segments * segment;
-    live::Stream stream(&world, pair.a.get(), pair.b.get(), last.bytes);
-    const Nanos began = wx::monotonic_ns();
-    if (!world.run([&] { return stream.step(); }, 5 * ns_per_s) || !last.dropped) return -1;
-    return static_cast<double>(wx::monotonic_ns() - began - one_way) / round_trip;
+double time_send(int version, double *allocated) {
+    Client client(version);
+    const Bytes message(payload_bytes, 'x');
+    uint32_t next = client.c.send_next;
+    const auto round = [&] {
+        for (uint32_t i = 0; i < per_round; i += batch) {
+            const uint64_t sent = client.sink.packets;
+            for (uint32_t k = 0; k < batch; k++) {
+                TcpChunk chunk;
+                chunk.data = message.data();
+                chunk.size = payload_bytes;
+                if (!tcp_write(&client.c, chunk)) fail("a write was refused");
+                tcp_output(&client.c, &client.sink, client.now);
+            }
+            if (client.sink.packets - sent != batch) fail("a segment was held back");
+            client.now += 20000;
+            next += batch * payload_bytes;
+            tcp_on_segment(&client.c, client.segment(peer_isn + 1, next), no_frame, client.now);
+            if (tcp_outstanding(&client.c) != 0) fail("nothing was acknowledged");
+        }
+    };
+    round();
+    const uint64_t before = allocations();
+    const double each = best_ns(per_round, round);
+    *allocated = static_cast<double>(allocations() - before);
+    return each;
 }
 
-bool run_tails(Report &report) {
-    printf("\nlost last segment: round trips until it arrived, beyond an undisturbed transfer\n");
-    printf("  %-26s %9s %9s\n", "segments", "kernel", "ours");
-    for (unsigned segments : {1, 2, 5, 10}) {
-        const double kernel = tail_round_trips(Role::kernel, segments, true);
-        const double ours = tail_round_trips(Role::sends, segments, true);
-        printf("  %-26u %9.2f %9.2f\n", segments, kernel, ours);
-        Json json;
-        json.text("section", "tcp_tail").number("segments", segments).number("ours_round_trips", ours);
-        json.number("kernel_round_trips", kernel);
-        report.row(json);
-        // 2.5: one segment alone may be waiting for the peer's delayed acknowledgement, 10 ms of 20.
-        report.bar("round trips for a lost last segment of " + std::to_string(segments), ours < 0 ? 1e9 : ours,
-                   segments == 1 ? 2.6 : 2.1, true);
-    }
-    return true;
-}
-
-bool parse(int argc, char **argv, Settings *out) {
-    for (int i = 1; i < argc; i += 2) {
-        if (i + 1 == argc) return false;
-        const std::string name = argv[i];
-        const char *value = argv[i + 1];
-        if (name == "--json")
-            out->json = value;
-        else if (name == "--only")
-            out->only = value;
-        else if (name == "--seconds")
-            out->seconds = atof(value);
-        else if (name == "--runs")
-            out->runs = static_cast<unsigned>(atoi(value));
-        else if (name == "--trace")
-            out->trace_ms = atoi(value);
-        else
-            return false;
-    }
-    return true;
+void row(Report &report, const char *what, int version, const char *checksum, double each, double call,
+         double allocated, double bound) {
+    printf("  %-8s %-4d %-8s %9.1f %9.3f %9.0f\n", what, version, checksum, each, each / call, allocated);
+    Json json;
+    json.text("section", "tcp").text("what", what).number("ip", version).text("checksum", checksum);
+    json.number("ns", each).number("ratio_call", each / call).number("allocations", allocated);
+    report.row(json);
+    if (version != 4) return; // the other differs by less than the noise
+    const std::string name = std::string(what) + " a 256-byte segment" +
+                             (*checksum == 0 ? "" : std::string(", checksums ") + checksum) + " / call";
+    report.bar(name, each / call, bound, true);
 }
 
 } // namespace
 
 int main(int argc, char **argv) {
-    Settings settings;
-    if (!parse(argc, argv, &settings)) {
-        fprintf(stderr, "usage: bench_tcp [--json FILE] [--only TEXT] [--seconds N] [--runs N] [--trace MS]\n");
-        return 2;
-    }
+    const char *json = argc == 3 && strcmp(argv[1], "--json") == 0 ? argv[2] : nullptr;
+    pin(cpu_count() > 1 ? 1 : -1);
+    const double call = yardstick_call();
+    printf("\nyardstick: call %.1f ns (getppid)\n", call);
     Report report;
-    if (!live::unavailable().empty()) {
-        printf("\ntcp: not measured: %s\n", live::unavailable().c_str());
-    } else {
-        printf("\ntcp goodput over 20 ms, Mbit/s: median, least and most of the runs; segments sent again per s\n");
-        printf("  %-24s %-14s %9s %9s %9s %8s %8s\n", "path", "", "median", "least", "most", "again", "ratio");
-        for (const Case &what : cases)
-            if (std::string(what.name).find(settings.only) != std::string::npos &&
-                !run_goodput(what, settings, report))
-                fprintf(stderr, "bench_tcp: %s: no connection, or a wrong byte\n", what.name);
-        if (std::string("tail").find(settings.only) != std::string::npos) run_tails(report);
-        report.print_bars("tcp bars");
+    printf("\ntcp (256-byte segments, timestamps on, an acknowledgement for every %u)\n", batch);
+    printf("  %-8s %-4s %-8s %9s %9s %9s\n", "", "IP", "checksum", "ns", "x call", "allocated");
+    double allocated = 0, total = 0;
+    for (int version : {4, 6}) {
+        for (ChecksumPolicy policy : {ChecksumPolicy::trust, ChecksumPolicy::verify}) {
+            const bool trust = policy == ChecksumPolicy::trust;
+            const double each = time_receive(version, policy, &allocated);
+            row(report, "receive", version, trust ? "trusted" : "verified", each, call, allocated,
+                trust ? 0.6 : 1.2);
+            total += allocated;
+        }
+        const double each = time_send(version, &allocated);
+        row(report, "send", version, "", each, call, allocated, 0.8);
+        total += allocated;
     }
-    if (!settings.json.empty() && !report.write(settings.json.c_str(), {})) {
-        perror(settings.json.c_str());
-        return 1;
-    }
+    report.bar("allocations while segments flow", total, 0, true);
+    TcpConfig config;
+    const size_t size = tcp_storage_bytes(config);
+    printf("\n  a connection: %zu bytes, and %zu of storage with the default sizes\n", sizeof(TcpConnection),
+           size);
+    Json memory;
+    memory.text("section", "tcp").number("object_bytes", static_cast<double>(sizeof(TcpConnection)));
+    memory.number("storage_bytes", static_cast<double>(size));
+    report.row(memory);
+    report.print_bars("tcp");
+    if (json && !report.write(json, {{"call", call}})) fail("cannot write the JSON file");
     return 0;
 }
