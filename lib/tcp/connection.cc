@@ -154,6 +154,7 @@ void tcp_listen(TcpConnection *c) {
 void tcp_on_syn(TcpConnection *c, const TcpTuple &tuple, const TcpSegment &segment, Nanos now) {
     constexpr uint8_t kind = tcp_syn | tcp_ack | tcp_rst;
     if (c->state != TcpState::listen || (segment.flags & kind) != tcp_syn) return;
+    if (!ip_is_unicast(tuple.local) || !ip_is_unicast(tuple.remote)) return; // RFC 9293 MUST-57
     c->stats.segments_in++;
     begin(c, tuple, now);
     c->state = TcpState::syn_received;

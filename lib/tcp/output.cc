@@ -66,77 +66,20 @@ static size_t write_plain_options(uint8_t *tcp, const Plan &plan) {
     return tcp_header_size + 12;
 }
 
-// A segment with ACK: data, FIN, or neither. Returns false when the sink is full.
-static bool emit(Out *out, uint8_t flags, uint32_t seq, const SendPieces *payload, const Plan &plan,
-                 bool again) {
+// Fills in lengths and checksums of what begins with the template's IP header, and gives it to the sink;
+// false when that is full.
+static bool hand_over(Out *out, uint8_t *headers, size_t tcp_size, const SendPieces *payload, bool again) {
     TcpConnection *c = out->c;
-    uint8_t headers[ip6_header_size + tcp_header_max];
-    memcpy(headers, c->head, c->ip_size + tcp_header_size);
-    uint8_t *tcp = headers + c->ip_size;
-    uint32_t next = tcp_receive_next(c), edge = 0, size = payload ? payload->size : 0;
-    uint16_t window = select_window(c, next, &edge);
-    size_t head_size;
-    if (plan.options.sack_count == 0) {
-        store_be32(tcp + 4, seq);
-        store_be32(tcp + 8, next);
-        head_size = write_plain_options(tcp, plan);
-        tcp[12] = static_cast<uint8_t>(head_size << 2);
-        tcp[13] = flags;
-        store_be16(tcp + 14, window);
-    } else {
-        TcpSegment s;
-        s.source_port = c->tuple.local_port;
-        s.destination_port = c->tuple.remote_port;
-        s.seq = seq;
-        s.ack = next;
-        s.flags = flags;
-        s.window = window;
-        s.options = plan.options;
-        head_size = tcp_write_header(ByteSpan(tcp, tcp_header_max), s);
-    }
-    uint16_t length = static_cast<uint16_t>(head_size + size);
-    uint8_t length_bytes[2];
-    store_be16(length_bytes, length);
-    uint16_t length_word;
-    memcpy(&length_word, length_bytes, 2);
-    tcp_finish(tcp, head_size, checksum_add(c->pseudo, length_word), payload ? payload->sum : 0);
+    bool has_payload = payload != nullptr && payload->size != 0;
+    uint16_t length = static_cast<uint16_t>(tcp_size + (has_payload ? payload->size : 0));
+    uint16_t length_word = __builtin_bswap16(length); // as it lies in the pseudo header
+    tcp_finish(headers + c->ip_size, tcp_size, checksum_add(c->pseudo, length_word),
+               has_payload ? payload->sum : 0);
     ip_set_payload_size(headers, length);
     TcpPacket packet;
-    packet.headers = ByteView(headers, c->ip_size + head_size);
-    packet.payload = size != 0 ? payload : nullptr;
+    packet.headers = ByteView(headers, c->ip_size + tcp_size);
+    packet.payload = has_payload ? payload : nullptr;
     packet.again = again;
-    if (!out->sink->send(out->sink, packet)) {
-        out->full = true;
-        c->stats.sink_full++;
-        return false;
-    }
-    out->count++;
-    c->stats.segments_out++;
-    c->advertised = edge;
-    c->last_ack_sent = next;
-    if (plan.options.sack_count != 0) c->sacks_told = c->rx.stamp;
-    if (c->dsack_owed && plan.options.sack_count != 0) {
-        c->dsack_owed = false;
-        c->stats.dsacks_out++;
-    }
-    ack_policy_on_sent(&c->acks);
-    return true;
-}
-
-static bool send_whole(Out *out, const TcpSegment &s) {
-    TcpConnection *c = out->c;
-    uint8_t packet_bytes[ip6_header_size + tcp_header_max];
-    memcpy(packet_bytes, c->head, c->ip_size);
-    uint8_t *tcp = packet_bytes + c->ip_size;
-    size_t size = tcp_write_header(ByteSpan(tcp, tcp_header_max), s);
-    uint8_t length_bytes[2];
-    store_be16(length_bytes, static_cast<uint16_t>(size));
-    uint16_t length_word;
-    memcpy(&length_word, length_bytes, 2);
-    tcp_finish(tcp, size, checksum_add(c->pseudo, length_word), 0);
-    ip_set_payload_size(packet_bytes, size);
-    TcpPacket packet;
-    packet.headers = ByteView(packet_bytes, c->ip_size + size);
     if (!out->sink->send(out->sink, packet)) {
         out->full = true;
         c->stats.sink_full++;
@@ -152,6 +95,51 @@ static TcpSegment plain_segment(const TcpConnection *c) {
     s.source_port = c->tuple.local_port;
     s.destination_port = c->tuple.remote_port;
     return s;
+}
+
+// A segment with ACK: data, FIN, or neither. Returns false when the sink is full.
+static bool emit(Out *out, uint8_t flags, uint32_t seq, const SendPieces *payload, const Plan &plan,
+                 bool again) {
+    TcpConnection *c = out->c;
+    uint8_t headers[ip6_header_size + tcp_header_max];
+    memcpy(headers, c->head, c->ip_size + tcp_header_size);
+    uint8_t *tcp = headers + c->ip_size;
+    uint32_t next = tcp_receive_next(c), edge = 0;
+    uint16_t window = select_window(c, next, &edge);
+    size_t head_size;
+    if (plan.options.sack_count == 0) {
+        store_be32(tcp + 4, seq);
+        store_be32(tcp + 8, next);
+        head_size = write_plain_options(tcp, plan);
+        tcp[12] = static_cast<uint8_t>(head_size << 2);
+        tcp[13] = flags;
+        store_be16(tcp + 14, window);
+    } else {
+        TcpSegment s = plain_segment(c);
+        s.seq = seq;
+        s.ack = next;
+        s.flags = flags;
+        s.window = window;
+        s.options = plan.options;
+        head_size = tcp_write_header(ByteSpan(tcp, tcp_header_max), s);
+    }
+    if (!hand_over(out, headers, head_size, payload, again)) return false;
+    c->advertised = edge;
+    c->last_ack_sent = next;
+    if (plan.options.sack_count != 0) c->sacks_told = c->rx.stamp;
+    if (c->dsack_owed && plan.options.sack_count != 0) {
+        c->dsack_owed = false;
+        c->stats.dsacks_out++;
+    }
+    ack_policy_on_sent(&c->acks);
+    return true;
+}
+
+static bool send_whole(Out *out, const TcpSegment &s) {
+    uint8_t headers[ip6_header_size + tcp_header_max];
+    memcpy(headers, out->c->head, out->c->ip_size);
+    size_t size = tcp_write_header(ByteSpan(headers + out->c->ip_size, tcp_header_max), s);
+    return hand_over(out, headers, size, nullptr, false);
 }
 
 static void send_reset(Out *out) {
@@ -199,7 +187,7 @@ static void send_syn(Out *out) {
 
 // Sends [seq, seq + size) and, with fin, the FIN after it.
 static bool send_range(Out *out, uint32_t seq, uint32_t size, bool fin, bool join, const Plan &plan,
-                       bool again, uint32_t *sent) {
+                       uint32_t *sent) {
     TcpConnection *c = out->c;
     SendPieces pieces;
     if (size != 0) send_buffer_view(&c->tx, seq, size, join, &pieces);
@@ -208,7 +196,7 @@ static bool send_range(Out *out, uint32_t seq, uint32_t size, bool fin, bool joi
     uint8_t flags = tcp_ack;
     if (pieces.size != 0 && (pieces.push || last)) flags |= tcp_psh;
     if (fin && last) flags |= tcp_fin;
-    return emit(out, flags, seq, &pieces, plan, again);
+    return emit(out, flags, seq, &pieces, plan, false);
 }
 
 static uint32_t room_beside(const TcpConnection *c, const Plan &plan) {
@@ -260,7 +248,9 @@ static bool resend(Out *out, SentSegment *segment, bool bare) {
     c->stats.retransmitted_bytes += size;
     if (c->recovery != Recovery::open) c->undo_retransmits++; // a tail probe is judged by itself
     c->last_sent = out->now;
-    if (c->retransmit_at == never) c->retransmit_at = out->now + rtt_timeout(&c->rtt);
+    // What the timer would send next is not sent sooner than a timeout after this (RFC 6298 section 5).
+    if (c->retransmit_at == never || segment->seq == c->send_una)
+        c->retransmit_at = out->now + rtt_timeout(&c->rtt);
     return true;
 }
 
@@ -348,7 +338,7 @@ static bool send_next_new(Out *out, bool tail) {
     if (verdict == Gate::nagle) return false;
     bool with_fin = fin && size == unsent && (size == 0 || static_cast<uint32_t>(usable) > size);
     uint32_t sent = 0;
-    if (!send_range(out, c->send_next, size, with_fin, join, plan, false, &sent)) return false;
+    if (!send_range(out, c->send_next, size, with_fin, join, plan, &sent)) return false;
     note_new(out, sent, with_fin && c->send_next + sent == c->tx.end);
     return true;
 }
