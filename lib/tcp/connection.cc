@@ -50,7 +50,7 @@ const char *tcp_config_problem(const TcpConfig &config) {
     if (config.receive_bytes < 1024 || config.receive_bytes > bytes_max)
         return "receive_bytes must be from 1024 to 1 GiB";
     uint8_t scale = config.window_scaling ? scale_for(config.receive_bytes) : 0;
-    if (scale != 0 && uint64_t{config.receive_pieces} << scale > config.receive_bytes / 4)
+    if (scale != 0 && (uint64_t{config.receive_pieces} + 1) << scale > config.receive_bytes / 4)
         return "receive_pieces must be fewer: rounding the window would cost more than a quarter of "
                "receive_bytes";
     if (config.send_bytes < 1024 || config.send_bytes > bytes_max)

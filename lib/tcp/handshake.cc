@@ -92,7 +92,7 @@ void tcp_handshake_input(TcpConnection *c, const TcpSegment &s, FrameId frame, b
     tcp_now_established(c, s, now);
     ack_policy_now(&c->acks);
     // The window that our SYN offered: data and FIN may ride on the SYN-ACK or follow it at once.
-    c->advertised = c->rx.next + (c->config.receive_bytes > 65535 ? 65535 : c->config.receive_bytes);
+    c->advertised = c->rx.next + tcp_syn_window(c);
     if (s.payload.size == 0 && !(s.flags & tcp_fin)) return;
     TcpSegment rest = s;
     rest.seq++;

@@ -6,14 +6,7 @@
 
 namespace wx {
 
-uint32_t tcp_window_target(const TcpConnection *c) {
-    // A scaled window is told in units, rounded up, so that the edge does not move left: with each
-    // acknowledgement of d bytes it moves right by d modulo the unit, whether they were read or not. Of every
-    // piece that is not read the edge has so gained less than a unit; that much is kept back, and no more
-    // than there is room for is ever promised.
-    uint32_t kept_back = c->receive_scale ? c->config.receive_pieces << c->receive_scale : 0;
-    return c->rx.read + c->config.receive_bytes - kept_back;
-}
+uint32_t tcp_window_target(const TcpConnection *c) { return c->rx.read + tcp_window_limit(c); }
 
 void tcp_challenge(TcpConnection *c, Nanos now) {
     if (challenge_take(&c->host->challenges, c->host->random, &c->last_challenge, now)) {

@@ -161,7 +161,7 @@ static void send_syn(Out *out) {
     s.seq = c->iss;
     s.flags = static_cast<uint8_t>(answer ? tcp_syn | tcp_ack : tcp_syn);
     s.ack = answer ? tcp_receive_next(c) : 0;
-    s.window = static_cast<uint16_t>(c->config.receive_bytes > 65535 ? 65535 : c->config.receive_bytes);
+    s.window = tcp_syn_window(c);
     s.options.has_mss = true;
     s.options.mss = c->announced_mss;
     s.options.sack_permitted = answer ? c->sack : c->config.sack;

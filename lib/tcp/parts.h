@@ -42,6 +42,20 @@ inline uint32_t tcp_window_step(const TcpConnection *c) {
     uint32_t half = c->config.receive_bytes / 2;
     return half < c->announced_mss ? half : c->announced_mss;
 }
+// The most that is advertised. A scaled window is told in units, rounded up, so that the edge does not move
+// left: with each acknowledgement of d bytes it moves right by d modulo the unit, whether they were read or
+// not, and with the first, after the unscaled window of the SYN, by less than one. Of every piece that is not
+// read the edge has so gained less than a unit; that much is kept back, and no more than there is room for is
+// ever promised.
+inline uint32_t tcp_window_limit(const TcpConnection *c) {
+    uint32_t kept_back = c->receive_scale ? (c->config.receive_pieces + 1) << c->receive_scale : 0;
+    return c->config.receive_bytes - kept_back;
+}
+// A SYN cannot scale (RFC 7323 section 2.2).
+inline uint16_t tcp_syn_window(const TcpConnection *c) {
+    uint32_t limit = tcp_window_limit(c);
+    return static_cast<uint16_t>(limit < 65535 ? limit : 65535);
+}
 inline uint32_t tcp_unsent(const TcpConnection *c) {
     return c->fin_sent ? 0 : static_cast<uint32_t>(seq_diff(c->tx.end, c->send_next));
 }

@@ -168,7 +168,8 @@ void test_we_do_not_read(void **) {
         },
         700 * ns_per_ms);
     const uint64_t held = reassembly_unread(&pair.ours()->c->rx);
-    assert_in_range(held, 4000000, 4 << 20);
+    // All but an eighth: what rounding the window may promise for 4096 pieces is kept back.
+    assert_in_range(held, (4 << 20) / 8 * 7 - 65536, 4 << 20);
     assert_int_equal(pair.ours()->c->stats.dropped_no_room, 0);
     // The kernel's next probe would be some 700 ms away: it hears of the room before.
     const Nanos began = monotonic_ns();
