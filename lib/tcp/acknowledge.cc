@@ -140,8 +140,8 @@ bool tcp_process_ack(TcpConnection *c, const TcpSegment &s, Nanos now) {
     facts.duplicate = facts.repeats && outstanding;
     if (facts.duplicate) c->stats.duplicate_acks_in++;
     // A peer with a closed window that answers is alive, and may keep it closed for as long as it likes (RFC
-    // 9293 section 3.8.6.1).
-    if ((closed || c->send_window == 0) && c->give_up_at != never)
+    // 9293 section 3.8.6.1), unless nobody is left here who waits for that.
+    if ((closed || c->send_window == 0) && c->give_up_at != never && !c->reading_over)
         c->give_up_at = now + c->config.user_timeout;
     if (facts.advanced || facts.had_sack || facts.dsack || facts.duplicate ||
         (facts.repeats && c->tail_probe.outstanding)) {
