@@ -92,12 +92,12 @@ ProbeVerdict tail_probe_on_ack(TailProbe *p, uint32_t ack, bool dsack_of_probe, 
                                bool is_duplicate) {
     if (!p->outstanding || seq_before(ack, p->end)) return ProbeVerdict::none;
     ProbeVerdict verdict = ProbeVerdict::none;
-    if (!p->again || dsack_of_probe) // new data that arrived; or both copies did, case 1
+    const bool both =
+        dsack_of_probe || (ack == p->end && is_duplicate && !had_sack); // copies arrived: cases 1, 2
+    if (!p->again || both)
         verdict = ProbeVerdict::not_lost;
-    else if (seq_after(ack, p->end))
+    else if (ack != p->end)
         verdict = ProbeVerdict::repaired_loss;
-    else if (is_duplicate && !had_sack) // both copies arrived, and the peer knows no DSACK: case 2
-        verdict = ProbeVerdict::not_lost;
     if (verdict != ProbeVerdict::none) p->outstanding = false;
     return verdict;
 }

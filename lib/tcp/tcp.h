@@ -275,8 +275,9 @@ inline uint32_t tcp_views(const TcpConnection *c, TcpView *out, uint32_t cap) {
 // The first `bytes` of the views are done with: opens the window.
 void tcp_consume(TcpConnection *c, uint32_t bytes);
 void tcp_finish(TcpConnection *c); // FIN after what is queued; reading goes on
-void tcp_close(
-    TcpConnection *c); // the same, and reading is over: unread or later data is answered by a reset
+// The same, and reading is over: unread or later data is answered by a reset, and a closed window is waited
+// for no longer than user_timeout.
+void tcp_close(TcpConnection *c);
 void tcp_abort(TcpConnection *c); // reset, at the next tcp_output; everything queued is released now
 // In TIME-WAIT, once tcp_output has sent what was owed (else nothing happens): hands the tuple to the host's
 // table, so that the object is free for another connection.
