@@ -24,8 +24,13 @@ void tcp_arm_retransmit(TcpConnection *c, bool acknowledged, Nanos now) {
                   !c->tail_probe_spent && c->sent.sacked_count == 0 && c->sent.lost_count == 0;
     c->tail_probe_at = never;
     if (!probes) return;
-    c->tail_probe_at =
-        now + tail_probe_timeout(&c->rtt, scoreboard_count(&c->sent) == 1, c->config.peer_ack_delay);
+    // From the last sending, not from this acknowledgement (RFC 8985 section 7.2 counts from now, which costs
+    // a lost tail of several segments one round trip more). Half a round trip is left for what is still to
+    // come of an acknowledged flight.
+    bool one = scoreboard_count(&c->sent) == 1;
+    Nanos probe = c->last_sent + tail_probe_timeout(&c->rtt, one, c->config.peer_ack_delay);
+    Nanos soonest = now + c->rtt.smoothed / 2 + c->config.peer_ack_delay;
+    c->tail_probe_at = probe > soonest ? probe : soonest;
     if (c->tail_probe_at >= c->retransmit_at) c->tail_probe_at = never;
 }
 
