@@ -5,17 +5,6 @@
 
 namespace wx {
 
-// Acknowledging what was never sent, or what was acknowledged a window ago, is a guess or an accident (RFC
-// 5961 section 5.2).
-static bool plausible(TcpConnection *c, const TcpSegment &s, Nanos now) {
-    if (seq_after(s.ack, c->send_next) || seq_before(s.ack, c->send_una - c->max_window)) {
-        c->stats.bad_acks++;
-        tcp_challenge(c, now);
-        return false;
-    }
-    return true;
-}
-
 // The first block is a DSACK if it lies below the cumulative acknowledgement or within the second (RFC 2883
 // section 4).
 static bool is_dsack(const TcpSegment &s) {
@@ -122,7 +111,11 @@ static void advance(TcpConnection *c, uint32_t ack, Nanos now) {
 }
 
 bool tcp_process_ack(TcpConnection *c, const TcpSegment &s, Nanos now) {
-    if (!plausible(c, s, now)) return false;
+    if (!tcp_ack_plausible(c, s)) {
+        c->stats.bad_acks++;
+        tcp_challenge(c, now);
+        return false;
+    }
     AckFacts facts;
     facts.flight_before = tcp_in_flight(c);
     facts.advanced = seq_after(s.ack, c->send_una);

@@ -252,7 +252,8 @@ static bool on_synchronized(TcpConnection *c, const TcpSegment &s, FrameId frame
     if (!acceptable(c, s)) {
         // The last segment once more, because its acknowledgement was lost: the answer echoes this sending,
         // or the peer would take the whole time since the first for a round trip.
-        if (!(s.flags & tcp_rst) && s.length() != 0 && s.seq + s.length() == tcp_receive_next(c))
+        if (!(s.flags & tcp_rst) && s.length() != 0 && s.seq + s.length() == tcp_receive_next(c) &&
+            tcp_ack_plausible(c, s))
             remember_timestamp(c, s, now);
         answer_unacceptable(c, s, now);
         return false;

@@ -42,6 +42,12 @@ inline uint32_t tcp_window_step(const TcpConnection *c) {
     uint32_t half = c->config.receive_bytes / 2;
     return half < c->announced_mss ? half : c->announced_mss;
 }
+// Acknowledging what was never sent, or what was acknowledged a window ago, is a guess or an accident (RFC
+// 5961 section 5.2).
+inline bool tcp_ack_plausible(const TcpConnection *c, const TcpSegment &s) {
+    return (s.flags & tcp_ack) && !seq_after(s.ack, c->send_next) &&
+           !seq_before(s.ack, c->send_una - c->max_window);
+}
 // The most that is advertised. A scaled window is told in units, rounded up, so that the edge does not move
 // left: with each acknowledgement of d bytes it moves right by d modulo the unit, whether they were read or
 // not, and with the first, after the unscaled window of the SYN, by less than one. Of every piece that is not
