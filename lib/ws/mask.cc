@@ -68,6 +68,7 @@ inline void mask_small(uint8_t *out, const uint8_t *data, size_t size, uint32_t 
 void mask_sse2(uint8_t *out, const uint8_t *data, size_t size, uint32_t mask) {
     const __m128i wide = _mm_set1_epi32(static_cast<int>(mask));
     for (; size >= 64; size -= 64, out += 64, data += 64) {
+#pragma GCC unroll 4
         for (int i = 0; i < 64; i += 16) {
             store_16(out + i, _mm_xor_si128(load_16(data + i), wide));
         }
@@ -82,6 +83,7 @@ __attribute__((target("avx2"))) void mask_avx2(uint8_t *out, const uint8_t *data
                                                uint32_t mask) {
     const __m256i wide = _mm256_set1_epi32(static_cast<int>(mask));
     for (; size >= 128; size -= 128, out += 128, data += 128) {
+#pragma GCC unroll 4
         for (int i = 0; i < 128; i += 32) {
             const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(data + i));
             _mm256_storeu_si256(reinterpret_cast<__m256i *>(out + i), _mm256_xor_si256(v, wide));
