@@ -362,7 +362,9 @@ static bool has_reason(const Side *side) {
         return side->began <= sick || is_starved(m);
     case TcpEnd::user_timeout:
         return m->now - side->acked_at + m->plan.quantum >= c->config.user_timeout &&
-               (side->acked_at <= sick || peer_over || is_starved(m));
+               (side->acked_at <= sick || peer_over || is_starved(m) ||
+                // After close a window that the peer keeps closed is waited for no longer.
+                (c->reading_over && c->stats.zero_windows != 0));
     case TcpEnd::keepalive:
         return m->now - c->last_received >= c->config.keepalive_interval * c->config.keepalive_tries &&
                (c->last_received <= sick || peer_over || is_starved(m));
