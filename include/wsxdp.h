@@ -83,6 +83,14 @@ extern "C" {
 #define WSXDP_E_CONNECT_TIMEOUT (-313)  /* no answer to the connection attempt */
 #define WSXDP_E_UNREACHABLE (-314)      /* no route to the host or network */
 #define WSXDP_E_UNIX_SOCKET (-315)      /* the ws+unix socket is missing or not listening */
+#define WSXDP_E_XDP_INTERFACE (-320)    /* the interface does not exist or cannot carry AF_XDP to this peer */
+#define WSXDP_E_XDP_PROGRAM (-321)      /* the XDP program could not be loaded or attached */
+#define WSXDP_E_XDP_OCCUPIED (-322)     /* another XDP program or AF_XDP socket is in the place */
+#define WSXDP_E_XDP_MODE (-323)         /* the mode asked for cannot be had on this interface */
+#define WSXDP_E_XDP_QUEUES (-324)       /* answers could arrive on a queue that is not ours */
+#define WSXDP_E_XDP_MEMLOCK (-325)      /* RLIMIT_MEMLOCK is too low for the frames */
+#define WSXDP_E_XDP_LINK_DOWN (-326)    /* the interface is down or gone */
+#define WSXDP_E_XDP_PORTS (-327)        /* no source port is left */
 
 /* closed: the connection is over */
 #define WSXDP_E_CLOSED (-400)           /* the connection is closed or closing */
@@ -182,6 +190,7 @@ typedef struct wsxdp_error {
 #define WSXDP_EVENT_WRITABLE 9      /* there is room again after WSXDP_E_AGAIN */
 #define WSXDP_EVENT_LOST 10         /* overflow=conflate dropped value messages before this point */
 #define WSXDP_EVENT_WAKEUP 11       /* wsxdp_wakeup was called */
+#define WSXDP_EVENT_NOTICE 12       /* worth knowing, changes nothing by itself: error, data/len = text */
 
 /* Event flags. */
 #define WSXDP_FLAG_TEXT 0x0001u          /* MESSAGE, FRAGMENT: text (checked UTF-8) */

@@ -1,16 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A handle as a test uses it: options as pairs, events copied as they come, waiting for one of a kind. And
-// the registration of tests: TEST(name) { ... } is all that a test needs, TESTS(group) is main.
+// A handle as a test uses it: options as pairs, events copied as they come, waiting for one of a kind.
 #pragma once
-extern "C" {
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-}
 #include "../../include/wsxdp.h"
+#include "../base/registry.h"
 #include "../support/certs.h"
 #include "../support/tls_server.h"
 
@@ -22,31 +14,12 @@ extern "C" {
 #include <utility>
 #include <vector>
 
-inline std::vector<CMUnitTest> &registered_tests() {
-    static std::vector<CMUnitTest> tests;
-    return tests;
-}
-struct Registration {
-    Registration(const char *name, CMUnitTestFunction run) {
-        CMUnitTest test = {name, run, nullptr, nullptr, nullptr};
-        registered_tests().push_back(test);
-    }
-};
-#define TEST(name)                                                                                           \
-    static void name(void **);                                                                               \
-    static Registration registration_##name(#name, name);                                                    \
-    static void name(void **)
 // A case that speaks TLS: there is none in a build without it.
 #ifdef WSXDP_TLS_NONE
 #define TLS_TEST(name) [[maybe_unused]] static void name(void **)
 #else
 #define TLS_TEST(name) TEST(name)
 #endif
-#define TESTS(group)                                                                                         \
-    int main() {                                                                                             \
-        return _cmocka_run_group_tests(group, registered_tests().data(), registered_tests().size(), nullptr, \
-                                       nullptr);                                                             \
-    }
 
 inline int64_t now_ms() {
     using namespace std::chrono;
