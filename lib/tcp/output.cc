@@ -16,23 +16,36 @@ struct Out {
     bool full; // the sink took one packet no more
 };
 
-// Bytes of options on a segment with ACK, and which they are.
+// The options on a segment with ACK.
 struct Plan {
     TcpOptions options;
-    uint32_t size;
+    uint32_t size;       // in bytes
+    uint32_t sacks_told; // stamp of the newest piece that the blocks tell of; valid with blocks
+    bool has_dsack;      // the first block is the DSACK that is owed
+};
+
+// What else a segment with ACK tells the peer.
+struct Said {
+    uint32_t ack;
+    uint32_t edge; // of the window
 };
 
 } // namespace
 
-static void plan_options(const TcpConnection *c, Nanos now, Plan *plan) {
+// Takes the SACK blocks away, which are advice.
+static void plan_bare(const TcpConnection *c, Plan *plan) {
     plan->options.sack_count = 0;
+    plan->has_dsack = false;
+    plan->size = c->timestamps ? 12 : 0;
+}
+
+static void plan_options(const TcpConnection *c, Nanos now, Plan *plan) {
+    plan_bare(c, plan);
     plan->options.has_mss = plan->options.has_scale = plan->options.sack_permitted = false;
     plan->options.has_timestamps = c->timestamps;
-    plan->size = 0;
     if (c->timestamps) {
         plan->options.ts_value = tcp_timestamp(c, now);
         plan->options.ts_echo = c->ts_recent;
-        plan->size = 12;
     }
     if (!c->sack || (c->rx.held_count == 0 && !c->dsack_owed)) return;
     unsigned most = c->timestamps ? tcp_sack_max - 1 : tcp_sack_max, count = 0;
@@ -40,6 +53,8 @@ static void plan_options(const TcpConnection *c, Nanos now, Plan *plan) {
     count += reassembly_sacks(&c->rx, plan->options.sacks + count, most - count);
     if (count == 0) return;
     plan->options.sack_count = static_cast<uint8_t>(count);
+    plan->has_dsack = c->dsack_owed;
+    plan->sacks_told = c->rx.stamp;
     plan->size += 4 + 8 * count;
 }
 
@@ -97,19 +112,19 @@ static TcpSegment plain_segment(const TcpConnection *c) {
     return s;
 }
 
-// A segment with ACK: data, FIN, or neither. Returns false when the sink is full.
-static bool emit(Out *out, uint8_t flags, uint32_t seq, const SendPieces *payload, const Plan &plan,
-                 bool again) {
+// Makes a segment with ACK, of data, FIN, or neither, and gives it to the sink; false when that is full.
+static bool hand_over_ack(Out *out, uint8_t flags, uint32_t seq, const SendPieces *payload, const Plan &plan,
+                          bool again, Said *said) {
     TcpConnection *c = out->c;
     uint8_t headers[ip6_header_size + tcp_header_max];
     memcpy(headers, c->head, c->ip_size + tcp_header_size);
     uint8_t *tcp = headers + c->ip_size;
-    uint32_t next = tcp_receive_next(c), edge = 0;
-    uint16_t window = select_window(c, next, &edge);
+    said->ack = tcp_receive_next(c);
+    uint16_t window = select_window(c, said->ack, &said->edge);
     size_t head_size;
     if (plan.options.sack_count == 0) {
         store_be32(tcp + 4, seq);
-        store_be32(tcp + 8, next);
+        store_be32(tcp + 8, said->ack);
         head_size = write_plain_options(tcp, plan);
         tcp[12] = static_cast<uint8_t>(head_size << 2);
         tcp[13] = flags;
@@ -117,21 +132,32 @@ static bool emit(Out *out, uint8_t flags, uint32_t seq, const SendPieces *payloa
     } else {
         TcpSegment s = plain_segment(c);
         s.seq = seq;
-        s.ack = next;
+        s.ack = said->ack;
         s.flags = flags;
         s.window = window;
         s.options = plan.options;
         head_size = tcp_write_header(ByteSpan(tcp, tcp_header_max), s);
     }
-    if (!hand_over(out, headers, head_size, payload, again)) return false;
-    c->advertised = edge;
-    c->last_ack_sent = next;
-    if (plan.options.sack_count != 0) c->sacks_told = c->rx.stamp;
-    if (c->dsack_owed && plan.options.sack_count != 0) {
+    return hand_over(out, headers, head_size, payload, again);
+}
+
+// The segment has left and the peer will read it: nothing of this is owed any more.
+static void told(TcpConnection *c, const Plan &plan, const Said &said) {
+    c->advertised = said.edge;
+    c->last_ack_sent = said.ack;
+    if (plan.options.sack_count != 0) c->sacks_told = plan.sacks_told;
+    if (plan.has_dsack) {
         c->dsack_owed = false;
         c->stats.dsacks_out++;
     }
     ack_policy_on_sent(&c->acks);
+}
+
+static bool emit(Out *out, uint8_t flags, uint32_t seq, const SendPieces *payload, const Plan &plan,
+                 bool again) {
+    Said said;
+    if (!hand_over_ack(out, flags, seq, payload, plan, again, &said)) return false;
+    told(out->c, plan, said);
     return true;
 }
 
@@ -185,18 +211,13 @@ static void send_syn(Out *out) {
 
 // ---- data ----
 
-// Sends [seq, seq + size) and, with fin, the FIN after it.
-static bool send_range(Out *out, uint32_t seq, uint32_t size, bool fin, bool join, const Plan &plan,
-                       uint32_t *sent) {
-    TcpConnection *c = out->c;
-    SendPieces pieces;
-    if (size != 0) send_buffer_view(&c->tx, seq, size, join, &pieces);
-    *sent = pieces.size;
-    bool last = seq + pieces.size == c->tx.end;
-    uint8_t flags = tcp_ack;
+// Sends the pieces, which begin at seq, and, with fin, the FIN after them.
+static bool send_pieces(Out *out, uint32_t seq, const SendPieces &pieces, bool fin, const Plan &plan,
+                        bool again) {
+    bool last = seq + pieces.size == out->c->tx.end;
+    uint8_t flags = fin ? tcp_ack | tcp_fin : tcp_ack;
     if (pieces.size != 0 && (pieces.push || last)) flags |= tcp_psh;
-    if (fin && last) flags |= tcp_fin;
-    return emit(out, flags, seq, &pieces, plan, false);
+    return emit(out, flags, seq, &pieces, plan, again);
 }
 
 static uint32_t room_beside(const TcpConnection *c, const Plan &plan) {
@@ -208,39 +229,24 @@ static bool resend(Out *out, SentSegment *segment, bool bare) {
     TcpConnection *c = out->c;
     Plan plan;
     plan_options(c, out->now, &plan);
-    if (bare) {
-        plan.options.sack_count = 0;
-        plan.size = c->timestamps ? 12 : 0;
-    }
-    bool fin = (segment->flags & sent_fin) != 0;
+    if (bare) plan_bare(c, &plan);
+    bool fin = (segment->flags & sent_fin) != 0, in_part = false;
     uint32_t size = segment->end - segment->seq - fin, most = room_beside(c, plan);
-    bool in_part = false;
-    if (size > most) { // the path takes less than when it was sent
-        if (!scoreboard_split(&c->sent, segment, segment->seq + most)) {
-            // No entry left: what is sent goes without blocks, which are advice.
-            plan.options.sack_count = 0;
-            plan.size = c->timestamps ? 12 : 0;
-            most = room_beside(c, plan);
-            if (size > most) { // nor does it fit so: its first part, and the rest when that is acknowledged
-                in_part = true;
-                size = most;
-                fin = false;
-            }
-        } else {
-            size = most;
-            fin = false;
-        }
+    // The path takes less than when it was sent, or there were no blocks then.
+    if (size > most && !scoreboard_split(&c->sent, segment, segment->seq + most)) {
+        plan_bare(c, &plan); // no entry left
+        most = room_beside(c, plan);
+        in_part = size > most; // its first part, and the rest when that is acknowledged
     }
-    uint32_t sent = 0;
-    // All of the segment again, whatever chunks it was made of: its end is the next one's beginning.
+    if (size > most) {
+        size = most;
+        fin = false;
+    }
+    // All of it again, whatever chunks it was made of: its end is the next one's beginning.
     SendPieces pieces;
-    if (size != 0) send_buffer_view(&c->tx, segment->seq, size, true, &pieces);
-    sent = pieces.size;
-    if (sent < size) return false; // cannot be: it was sent in no more pieces
-    bool last = segment->seq + sent == c->tx.end;
-    uint8_t flags = static_cast<uint8_t>(tcp_ack | (sent != 0 && (pieces.push || last) ? tcp_psh : 0) |
-                                         (fin ? tcp_fin : 0));
-    if (!emit(out, flags, segment->seq, &pieces, plan, true)) return false;
+    send_buffer_view(&c->tx, segment->seq, size, true, &pieces);
+    if (pieces.size < size) return false; // cannot be: it was sent in no more pieces
+    if (!send_pieces(out, segment->seq, pieces, fin, plan, true)) return false;
     scoreboard_sent_again(&c->sent, segment, out->now, tcp_timestamp(c, out->now));
     if (in_part) segment->flags |= sent_in_part;
     congestion_on_sent(&c->congestion, size);
@@ -319,12 +325,10 @@ static bool send_next_new(Out *out, bool tail) {
     if (usable > 0 && size > static_cast<uint32_t>(usable)) size = static_cast<uint32_t>(usable);
     // A chunk of more than half a segment leaves from where it lies; joined with the next it would have to be
     // copied.
-    bool join = c->config.nagle;
-    if (!join && size != 0) {
-        SendPieces first;
-        send_buffer_view(&c->tx, c->send_next, size, false, &first);
-        join = first.size <= most / 2;
-        if (!join) size = first.size;
+    SendPieces pieces;
+    if (!c->config.nagle) {
+        send_buffer_view(&c->tx, c->send_next, size, false, &pieces);
+        if (pieces.size > most / 2) size = pieces.size;
     }
     Gate verdict = gate(c, size, unsent, most, usable);
     if (verdict == Gate::window || verdict == Gate::small) {
@@ -336,10 +340,13 @@ static bool send_next_new(Out *out, bool tail) {
         return false;
     }
     if (verdict == Gate::nagle) return false;
-    bool with_fin = fin && size == unsent && (size == 0 || static_cast<uint32_t>(usable) > size);
-    uint32_t sent = 0;
-    if (!send_range(out, c->send_next, size, with_fin, join, plan, &sent)) return false;
-    note_new(out, sent, with_fin && c->send_next + sent == c->tx.end);
+    if (c->config.nagle)
+        send_buffer_view(&c->tx, c->send_next, size, true, &pieces);
+    else if (pieces.size < size)
+        send_buffer_join(&c->tx, size, &pieces);
+    bool with_fin = fin && pieces.size == unsent && usable > static_cast<int32_t>(unsent);
+    if (!send_pieces(out, c->send_next, pieces, with_fin, plan, false)) return false;
+    note_new(out, pieces.size, with_fin);
     return true;
 }
 
@@ -350,15 +357,15 @@ static void send_tail_probe(Out *out) {
         return;
     }
     bool fresh = tcp_unsent(c) != 0 && send_next_new(out, true);
-    if (!fresh && !out->full) {
+    if (out->full) return; // it is still due, when there is room
+    if (!fresh) {
         SentSegment *last = scoreboard_at(&c->sent, scoreboard_count(&c->sent) - 1);
-        if (last->flags & sent_sacked) { // since the timer was due: there is nothing left to probe
-            c->probe_tail = false;
+        // SACKed since the timer was due: there is nothing left to probe.
+        if ((last->flags & sent_sacked) || !resend(out, last, true)) {
+            c->probe_tail = out->full;
             return;
         }
-        if (!resend(out, last, true) && out->full) return;
     }
-    if (out->full) return;
     c->probe_tail = false;
     c->tail_probe.outstanding = true;
     c->tail_probe_spent = true;
@@ -383,11 +390,10 @@ static void send_data(Out *out) {
 
 // ---- acknowledgements ----
 
-static void send_ack(Out *out, uint32_t seq) {
-    TcpConnection *c = out->c;
+static void send_ack(Out *out) {
     Plan plan;
-    plan_options(c, out->now, &plan);
-    if (emit(out, tcp_ack, seq, nullptr, plan, false)) c->stats.acks_out++;
+    plan_options(out->c, out->now, &plan);
+    if (emit(out, tcp_ack, out->c->send_next, nullptr, plan, false)) out->c->stats.acks_out++;
 }
 
 // One acknowledgement tells the newest few blocks, and a batch may have brought more. What is never told is
@@ -401,41 +407,41 @@ static void tell_blocks(Out *out) {
         uint32_t last;
         if (reassembly_sacks_since(&c->rx, c->sacks_told, plan.options.sacks, most, &last) <= most) return;
         plan.options.sack_count = static_cast<uint8_t>(most);
-        bool dsack_owed = c->dsack_owed;
-        c->dsack_owed = false;
-        bool sent = emit(out, tcp_ack, c->send_next, nullptr, plan, false);
-        c->dsack_owed = dsack_owed;
-        if (!sent) return;
+        plan.sacks_told = last;
+        plan.has_dsack = false; // that goes with the last of them
+        if (!emit(out, tcp_ack, c->send_next, nullptr, plan, false)) return;
         c->stats.acks_out++;
-        c->sacks_told = last;
         ack_policy_now(&c->acks);
     }
 }
 
+// One sequence number back: every receiver answers it, and nothing of ours is spent. What lies outside the
+// window is answered and not read, so it tells the peer nothing: what was owed still is, and so is the window
+// when it has grown.
+static void send_window_probe(Out *out) {
+    TcpConnection *c = out->c;
+    Plan plan;
+    plan_options(c, out->now, &plan);
+    Said said;
+    if (!hand_over_ack(out, tcp_ack, c->send_una - 1, nullptr, plan, false, &said)) return;
+    c->stats.acks_out++;
+    c->probe_window = false;
+    if (said.edge != c->advertised) ack_policy_now(&c->acks);
+    c->advertised = said.edge;
+}
+
 static void send_acks(Out *out) {
     TcpConnection *c = out->c;
-    if (c->probe_window) {
-        // One sequence number back: every receiver answers it, and nothing of ours is spent. What lies
-        // outside the window is answered and not read, so it tells the peer nothing: what was owed still is.
-        AckPolicy owed = c->acks;
-        uint32_t edge = c->advertised, told = c->last_ack_sent;
-        bool dsack_owed = c->dsack_owed;
-        send_ack(out, c->send_una - 1);
-        if (out->full) return;
-        c->probe_window = false;
-        c->acks = owed;
-        c->last_ack_sent = told;
-        c->dsack_owed = dsack_owed;
-        if (c->advertised != edge) ack_policy_now(&c->acks);
-    }
+    if (c->probe_window) send_window_probe(out);
+    if (out->full) return;
     while (c->duplicate_acks_owed > 1 && !out->full) {
-        send_ack(out, c->send_next);
+        send_ack(out);
         if (out->full) return;
         c->duplicate_acks_owed--;
         c->acks.at_once = true; // the last of them
     }
     c->duplicate_acks_owed = 0;
-    if (!out->full && ack_policy_due(&c->acks, out->now)) send_ack(out, c->send_next);
+    if (!out->full && ack_policy_due(&c->acks, out->now)) send_ack(out);
 }
 
 uint32_t tcp_output(TcpConnection *c, TcpSink *sink, Nanos now) {

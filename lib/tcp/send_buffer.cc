@@ -37,22 +37,18 @@ uint32_t send_buffer_search(const SendBuffer *b, uint32_t seq) {
     return b->head + low;
 }
 
-void send_buffer_join(SendBuffer *b, uint32_t index, uint32_t seq, uint32_t size, SendPieces *out) {
-    out->frame = b->entries[index & b->mask].chunk.frame;
-    for (; index != b->tail && out->size != size && out->count != send_pieces_max; index++) {
-        const SendBuffer::Entry &entry = b->entries[index & b->mask];
-        const TcpChunk &chunk = entry.chunk;
-        const uint32_t offset = seq + out->size - entry.seq; // 0 but in the first one
-        const uint32_t left = chunk.size - offset;
+void send_buffer_join(SendBuffer *b, uint32_t size, SendPieces *out) {
+    while (out->size < size && out->count != send_pieces_max && b->cursor + 1 != b->tail) {
+        const TcpChunk &chunk = b->entries[++b->cursor & b->mask].chunk;
         const uint32_t wanted = size - out->size;
-        const uint32_t taken = wanted < left ? wanted : left;
-        const bool all = taken == chunk.size && chunk.has_sum;
-        const ChecksumSum sum = all ? chunk.sum : checksum_sum(chunk.data + offset, taken);
+        const uint32_t taken = wanted < chunk.size ? wanted : chunk.size;
+        const bool all = taken == chunk.size;
+        const ChecksumSum sum = all && chunk.has_sum ? chunk.sum : checksum_sum(chunk.data, taken);
         out->sum = checksum_add(out->sum, out->size & 1 ? checksum_shift(sum) : sum);
-        out->pieces[out->count++] = ByteView(chunk.data + offset, taken);
+        out->pieces[out->count++] = ByteView(chunk.data, taken);
         out->size += taken;
-        out->push = taken == left && chunk.push;
-        b->cursor = index;
+        out->push = all && chunk.push;
+        out->whole = false;
     }
 }
 

@@ -61,10 +61,11 @@ inline uint32_t send_buffer_held(const SendBuffer *b) { return b->end - b->begin
 uint32_t send_buffer_room(const SendBuffer *b);
 void send_buffer_clear(SendBuffer *b, const FrameRelease &release);
 
-// The parts of send_buffer_view that are seldom needed: `seq` is looked for among all entries; and pieces of
-// more than one chunk, beginning in entry `index`.
+// The part of send_buffer_view that is seldom needed: `seq` is looked for among all entries.
 uint32_t send_buffer_search(const SendBuffer *b, uint32_t seq);
-void send_buffer_join(SendBuffer *b, uint32_t index, uint32_t seq, uint32_t size, SendPieces *out);
+// After a view, the last one, that stopped at the end of its chunk: goes on into following chunks until
+// `size` bytes in all or send_pieces_max.
+void send_buffer_join(SendBuffer *b, uint32_t size, SendPieces *out);
 
 // false: no room for all of it (nothing is taken), an empty chunk, or one above send_held_max. A buffer that
 // holds nothing takes any other chunk.
@@ -92,8 +93,8 @@ inline uint32_t send_buffer_find(const SendBuffer *b, uint32_t seq) {
 }
 
 // Up to `size` bytes from `seq` on, which lies in [begin, end); nothing when it does not. join: go on into
-// following chunks until `size` or send_pieces_max; else stop at the end of the first. The sum is taken from
-// the chunk where a piece is all of it. pieces[count] and what follows are left as they are.
+// following chunks as send_buffer_join does; else stop at the end of the first. The sum is taken from the
+// chunk where a piece is all of it. pieces[count] and what follows are left as they are.
 inline void send_buffer_view(SendBuffer *b, uint32_t seq, uint32_t size, bool join, SendPieces *out) {
     out->count = 0;
     out->size = 0;
@@ -106,18 +107,16 @@ inline void send_buffer_view(SendBuffer *b, uint32_t seq, uint32_t size, bool jo
     const SendBuffer::Entry &entry = b->entries[index & b->mask];
     const uint32_t offset = seq - entry.seq;
     const uint32_t left = entry.chunk.size - offset;
-    if (size > left) {
-        if (join && index + 1 != b->tail) return send_buffer_join(b, index, seq, size, out);
-        size = left;
-    }
+    const uint32_t taken = size < left ? size : left;
     b->cursor = index;
-    out->pieces[0] = ByteView(entry.chunk.data + offset, size);
+    out->pieces[0] = ByteView(entry.chunk.data + offset, taken);
     out->count = 1;
-    out->size = size;
-    out->whole = size == entry.chunk.size;
-    out->sum = out->whole && entry.chunk.has_sum ? entry.chunk.sum : checksum_sum(out->pieces[0].data, size);
-    out->push = size == left && entry.chunk.push;
+    out->size = taken;
+    out->whole = taken == entry.chunk.size;
+    out->sum = out->whole && entry.chunk.has_sum ? entry.chunk.sum : checksum_sum(out->pieces[0].data, taken);
+    out->push = taken == left && entry.chunk.push;
     out->frame = entry.chunk.frame;
+    if (join && taken < size) send_buffer_join(b, size, out);
 }
 
 // Everything before `seq` has been acknowledged: releases chunks that end there or before. A `seq` before
