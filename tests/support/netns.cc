@@ -91,9 +91,11 @@ Veth::Veth(const VethOptions &options) {
                  {&there, "peer0", there4, there6, options.peer_offload}};
     for (const auto &s : sides) {
         const std::string device = s.device;
-        std::string line = "ip link set " + device + " mtu " + std::to_string(options.mtu) + " up" +
-                           " && ip addr add " + s.address4 + "/24 dev " + device + " && ip addr add " +
-                           s.address6 + "/64 dev " + device + " nodad";
+        // Link-local addresses are usable at once, too: neighbours are asked from them.
+        std::string line = "echo 0 > /proc/sys/net/ipv6/conf/" + device + "/accept_dad && ip link set " +
+                           device + " mtu " + std::to_string(options.mtu) + " up" + " && ip addr add " +
+                           s.address4 + "/24 dev " + device + " && ip addr add " + s.address6 + "/64 dev " +
+                           device + " nodad";
         if (!s.offload) line += " && ethtool -K " + device + " tx off >/dev/null";
         if (!options.vlan_offload) line += " && ethtool -K " + device + " txvlan off rxvlan off >/dev/null";
         s.side->run(line);
