@@ -278,6 +278,17 @@ typedef struct wsxdp_stats_t {
     uint64_t connections;        /* handle only: connections that exist */
     uint64_t allocations;        /* memory allocations by the library while a connection was open and
                                     stayed open: 0, or a bug */
+    /* TCP (RFC 9293) of what is connected now: our own with transport=xdp, the kernel's (TCP_INFO) with
+       sockets. Of a handle, the counters are sums and the rest is 0. */
+    uint64_t tcp_segments_received;
+    uint64_t tcp_segments_sent;
+    uint64_t tcp_retransmits;      /* segments sent again */
+    uint64_t tcp_out_of_order;     /* received before what precedes them */
+    uint64_t tcp_zero_windows;     /* times that the peer's window was closed; xdp only */
+    int64_t tcp_round_trip_ns;     /* smoothed (RFC 6298) */
+    int64_t tcp_round_trip_min_ns; /* least of the last seconds */
+    uint64_t tcp_congestion_window; /* bytes */
+    uint64_t tcp_in_flight;         /* bytes sent and not acknowledged */
 } wsxdp_stats_t;
 
 #define WSXDP_ALL 0xFFFFFFFFu
@@ -447,7 +458,8 @@ WSXDP_API int wsxdp_stats(wsxdp *handle, uint32_t conn, wsxdp_stats_t *out);
 
 /* A fact about a connection as text: "url", "state", "transport", "subprotocol", "extensions",
  * "peer", "local", "tls.version", "tls.cipher", "tls.resumed", "tls.alpn", "tls.early_data" (no,
- * accepted, rejected), "mode", "poller". Copies at most cap bytes with the zero byte and returns the
+ * accepted, rejected), "mode", "poller"; with transport=xdp also "xdp.interface", "xdp.queues",
+ * "xdp.ladder" (why no better mode), "xdp.counters" (of the interface's frames, as NAME=NUMBER). Copies at most cap bytes with the zero byte and returns the
  * whole length. Errors: E_INVALID (no such fact), E_STALE, E_THREAD. Owner thread; cold. */
 WSXDP_API int wsxdp_info(wsxdp *handle, uint32_t conn, const char *what, char *buf, size_t cap);
 

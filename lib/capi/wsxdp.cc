@@ -50,7 +50,10 @@ static int copy_out(ByteView text, char *buf, size_t cap) {
     return static_cast<int>(text.size);
 }
 
-static bool stats_size_known(uint32_t size) { return size == sizeof(wsxdp_stats_t); }
+// As it was in 0.1.0 before TCP's part, and as it is.
+static bool stats_size_known(uint32_t size) {
+    return size == offsetof(wsxdp_stats_t, tcp_segments_received) || size == sizeof(wsxdp_stats_t);
+}
 
 extern "C" {
 

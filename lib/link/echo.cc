@@ -120,7 +120,7 @@ static void echo_close(Channel *channel, bool) {
     channel->state = nullptr;
 }
 
-const LinkBackend echo_link = {"echo",     echo_open,     echo_finish, echo_read,
-                               echo_write, echo_readable, echo_close,  true};
+const LinkBackend echo_link = {"echo",     echo_open, echo_finish, echo_read, echo_write, echo_readable,
+                               echo_close, true,      nullptr,     nullptr,   nullptr};
 
 } // namespace wx

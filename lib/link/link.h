@@ -2,8 +2,7 @@
 // What the transport stage needs of a way to reach the peer: a byte stream that never blocks. One table of
 // functions per link (socket.cc, echo.cc); calls go per batch, not per message.
 #pragma once
-#include "../base/clock.h"
-#include "../base/status.h"
+#include "poller.h"
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -31,6 +30,15 @@ struct LinkOptions {
 struct ReadStamps {
     Nanos kernel_ns = 0;
     Nanos nic_ns = 0;
+    Tick polled = 0;    // when the frame was taken from the NIC; 0: the read itself is that moment
+    Tick processed = 0; // when TCP was done with it
+};
+
+// Of a connection's TCP, whoever does it. Counters are since it was opened.
+struct LinkTcpFacts {
+    uint64_t segments_in = 0, segments_out = 0, retransmits = 0, out_of_order = 0, zero_windows = 0;
+    Nanos round_trip = 0, round_trip_min = 0;
+    uint64_t congestion_window = 0, in_flight = 0; // bytes
 };
 
 struct LinkBackend;
@@ -55,7 +63,31 @@ struct LinkBackend {
     // Channels have no descriptor: whoever uses them looks at them in every step, while they connect
     // (finish), for what can be read (readable) and after a write that was cut short.
     bool silent;
+    // In the place of the poller, for channels of a LinkDriver: what to be told of, and under which tag.
+    // nullptr: the poller is told of the descriptor.
+    void (*watch)(Channel *channel, uint64_t tag, bool read, bool write);
+    // The two ends' addresses, where there is no socket to ask; nullptr: ask it.
+    void (*addresses)(const Channel *channel, Address *local, Address *peer);
+    void (*tcp)(const Channel *channel, LinkTcpFacts *out); // nullptr: there is none
 };
+
+// A link whose channels share a device: what has arrived is taken in, and what was written leaves, for all of
+// them at once. `context` is LinkOptions::context. The order of a step: receive, ready, (reads and writes),
+// send.
+struct LinkDriver {
+    bool (*receive)(void *context, Nanos now, Tick tick); // arrivals and timers; whether anything moved
+    // Channels that can do what they are watched for, level-triggered; returns how many.
+    int (*ready)(void *context, PollerEvent *out, int cap);
+    void (*send)(void *context, Nanos now);
+    Nanos (*deadline)(const void *context); // of the next receive or send that does something by itself
+    bool (*waiting)(const void *context);   // something is to be done now: nobody may sleep
+    void (*watch)(void *context,
+                  bool on); // its own descriptors in the poller, under tags from link_driver_tag
+    void (*attend)(void *context, uint64_t tag);                  // the poller has said so of one of them
+    bool (*notice)(void *context, uint64_t *tag, ErrorText *out); // to be told to a channel's owner
+    void (*facts)(void *context, const char *name, Writer *out);  // see wsxdp_info
+};
+constexpr uint64_t link_driver_tag = uint64_t{0xFFFF} << 32; // above those of connections and races
 
 extern const LinkBackend socket_link;
 extern const LinkBackend echo_link;

@@ -7,8 +7,8 @@
 // connection is in use; then opening says so.
 #include "sim_link.h"
 #include "../base/alloc.h"
+#include "tcp_cause.h"
 #include <errno.h>
-#include <netinet/in.h>
 
 namespace wx {
 
@@ -22,33 +22,6 @@ struct SimChannel {
 SimChannel *channel_of(const Channel *channel) { return static_cast<SimChannel *>(channel->state); }
 
 bool over(const TcpConnection *c) { return c->state == TcpState::closed || c->state == TcpState::time_wait; }
-
-bool address_of(const Address &address, IpAddress *ip, uint16_t *port) {
-    if (address.storage.ss_family == AF_INET) {
-        const sockaddr_in *v4 = reinterpret_cast<const sockaddr_in *>(&address.storage);
-        *ip = ip_address(reinterpret_cast<const uint8_t *>(&v4->sin_addr), 4);
-        *port = ntohs(v4->sin_port);
-        return true;
-    }
-    if (address.storage.ss_family != AF_INET6) return false;
-    const sockaddr_in6 *v6 = reinterpret_cast<const sockaddr_in6 *>(&address.storage);
-    *ip = ip_address(v6->sin6_addr.s6_addr, 6);
-    *port = ntohs(v6->sin6_port);
-    return true;
-}
-
-int icmp_cause(IcmpKind kind) {
-    switch (kind) {
-    case IcmpKind::network_unreachable:
-        return ENETUNREACH;
-    case IcmpKind::port_unreachable: // as Linux has it
-        return ECONNREFUSED;
-    case IcmpKind::protocol_unreachable:
-        return ENOPROTOOPT;
-    default:
-        return EHOSTUNREACH;
-    }
-}
 
 bool has_address(const SimHost *host, uint8_t version) {
     for (unsigned i = 0; i < host->address_count; i++)
@@ -68,7 +41,7 @@ int connect_to(const Address &address, SimChannel *made) {
     SimHost *host = made->host;
     IpAddress remote;
     uint16_t port = 0;
-    if (!address_of(address, &remote, &port)) return EAFNOSUPPORT;
+    if (!address_ip(address, &remote, &port)) return EAFNOSUPPORT;
     if (!ip_is_unicast(remote)) return ENETUNREACH;
     if (!has_address(host, remote.version)) return EADDRNOTAVAIL;
     retire_waiting(host);
@@ -98,7 +71,7 @@ int finish(Channel *channel, ErrorText *error) {
     const TcpConnection *c = channel_of(channel)->c;
     if (c->state == TcpState::syn_sent || c->state == TcpState::syn_received) return 0;
     if (!over(c)) return 1;
-    int cause = sim_link_cause(c), code = connect_status(cause);
+    int cause = tcp_cause(c), code = connect_status(cause);
     error->begin(code, cause).errno_name(cause); // the caller knows the address and puts it in front
     return code;
 }
@@ -111,14 +84,14 @@ int64_t read(Channel *channel, uint8_t *out, size_t cap, ReadStamps *stamps, int
     if (got != 0) return got;
     if (sim->c->fin_taken) return WSXDP_E_EOF;
     if (!over(sim->c)) return 0;
-    *cause = sim_link_cause(sim->c);
+    *cause = tcp_cause(sim->c);
     return stream_status(*cause);
 }
 
 int64_t write(Channel *channel, const uint8_t *data, size_t size, int *cause) {
     SimChannel *sim = channel_of(channel);
     if (over(sim->c)) {
-        *cause = sim_link_cause(sim->c);
+        *cause = tcp_cause(sim->c);
         if (*cause == 0) *cause = EPIPE;
         return stream_status(*cause);
     }
@@ -146,23 +119,7 @@ void close(Channel *channel, bool reset) {
 
 } // namespace
 
-int sim_link_cause(const TcpConnection *c) {
-    switch (c->end) {
-    case TcpEnd::none:
-    case TcpEnd::closed:
-        return 0;
-    case TcpEnd::refused:
-        return ECONNREFUSED;
-    case TcpEnd::unreachable:
-        return icmp_cause(c->icmp);
-    case TcpEnd::aborted:
-    case TcpEnd::reset:
-        return ECONNRESET;
-    default: // nobody answered: the SYN, data, a probe, our FIN
-        return ETIMEDOUT;
-    }
-}
-
-const LinkBackend sim_link = {"sim", open, finish, read, write, readable, close, true};
+const LinkBackend sim_link = {"sim", open, finish,  read,    write,  readable,
+                              close, true, nullptr, nullptr, nullptr};
 
 } // namespace wx

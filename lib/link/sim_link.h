@@ -10,7 +10,4 @@ namespace wx {
 
 extern const LinkBackend sim_link;
 
-// The reason why a connection is over as errno tells it; 0: both sides had finished.
-int sim_link_cause(const TcpConnection *c);
-
 } // namespace wx

@@ -7,9 +7,9 @@
 #include <errno.h>
 #include <linux/errqueue.h>
 #include <linux/net_tstamp.h>
+#include <linux/tcp.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -215,7 +215,22 @@ static int64_t socket_write(Channel *channel, const uint8_t *data, size_t size, 
 
 static bool socket_readable(const Channel *) { return false; }
 
+static void socket_tcp(const Channel *channel, LinkTcpFacts *out) {
+    tcp_info info;
+    socklen_t size = sizeof info;
+    memset(&info, 0, sizeof info);
+    if (getsockopt(channel->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return; // a Unix socket
+    out->segments_in = info.tcpi_segs_in;
+    out->segments_out = info.tcpi_segs_out;
+    out->retransmits = info.tcpi_total_retrans;
+    out->round_trip = Nanos{info.tcpi_rtt} * 1000;
+    out->round_trip_min = info.tcpi_min_rtt == UINT32_MAX ? 0 : Nanos{info.tcpi_min_rtt} * 1000;
+    out->congestion_window = uint64_t{info.tcpi_snd_cwnd} * info.tcpi_snd_mss;
+    out->in_flight = uint64_t{info.tcpi_unacked} * info.tcpi_snd_mss;
+}
+
 const LinkBackend socket_link = {"socket",     socket_open,     socket_finish, socket_read,
-                                 socket_write, socket_readable, socket_close,  false};
+                                 socket_write, socket_readable, socket_close,  false,
+                                 nullptr,      nullptr,         socket_tcp};
 
 } // namespace wx

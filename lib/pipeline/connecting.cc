@@ -63,12 +63,12 @@ static void no_address(Connection *c) {
 
 const LinkBackend *connect_link(const Transport *t, const Connection *c) {
     if (c->url.scheme == Scheme::echo) return &echo_link;
-    return c->url.scheme == Scheme::ws_unix ? &socket_link : t->link;
+    return c->url.scheme == Scheme::ws_unix || c->fell_back ? &socket_link : t->link;
 }
 
 static void close_race(Transport *t, Race *race) {
     if (!race->active) return;
-    if (race->channel.fd >= 0) poller_remove(t->poller, race->channel.fd);
+    channel_remove(t, &race->channel);
     race->channel.backend->close(&race->channel, true);
     race->active = false;
 }
@@ -82,13 +82,25 @@ static size_t races_active(const Connection *c) {
 static void race_won(Transport *t, Connection *c, Race *winner) {
     c->channel = winner->channel;
     winner->active = false;
-    if (c->channel.fd >= 0) poller_remove(t->poller, c->channel.fd);
+    channel_remove(t, &c->channel);
     for (Race &race : c->races) close_race(t, &race);
     c->registered = false;
     connected_begin(t, c);
 }
 
 static void start_race(Transport *t, Connection *c);
+
+// Whether sockets are tried in the place of the handle's link, which failed for this reason.
+static bool fall_back(Transport *t, Connection *c, int code) {
+    bool link = (code <= WSXDP_E_XDP_INTERFACE && code >= WSXDP_E_XDP_PORTS) || code == WSXDP_E_PERMISSION ||
+                code == WSXDP_E_UNSUPPORTED;
+    if (!link || !c->settings->fallback || connect_link(t, c) == &socket_link) return false;
+    c->fell_back = true;
+    ErrorText text = c->error;
+    text.add("; going on with sockets (fallback=socket)");
+    note_notice(t, c, text);
+    return true;
+}
 
 static void every_address_failed(Transport *t, Connection *c) {
     if (c->failed_addresses > 1)
@@ -97,6 +109,12 @@ static void every_address_failed(Transport *t, Connection *c) {
 }
 
 static void race_lost(Transport *t, Connection *c, Race *race, int code, const char *why) {
+    if (fall_back(t, c, code)) {
+        c->next_address = race->address;
+        close_race(t, race);
+        start_race(t, c);
+        return;
+    }
     uint8_t text[160];
     Writer address{ByteSpan(text, sizeof text)};
     address_text(c->addresses.addresses[race->address], &address);
@@ -126,7 +144,10 @@ static void start_race(Transport *t, Connection *c) {
         const Address &address = c->addresses.addresses[race->address];
         int status = connect_link(t, c)->open(address, link, &race->channel, &c->error);
         if (status < 0) {
-            c->failed_addresses++;
+            if (fall_back(t, c, status))
+                c->next_address = race->address;
+            else
+                c->failed_addresses++;
             continue;
         }
         race->active = true;
@@ -136,8 +157,8 @@ static void start_race(Transport *t, Connection *c) {
             race_won(t, c, race);
             return;
         }
-        if (race->channel.fd < 0) return; // connect_look
-        int cause = poller_add(t->poller, race->channel.fd, race_tag(c, slot), false, true);
+        if (!channel_tells(race->channel)) return; // connect_look
+        int cause = channel_add(t, &race->channel, race_tag(c, slot), false, true);
         if (cause == 0) return;
         poller_explain(t->poller, cause, &c->error);
         c->failed_addresses++;
@@ -185,7 +206,7 @@ void connect_begin(Transport *t, Connection *c) {
     c->close_size = 0;
     c->control = PendingControl();
     c->facts = TlsFacts();
-    c->early_sent = false;
+    c->early_sent = c->fell_back = false;
     c->subprotocol[0] = c->extensions[0] = 0;
     c->deflating = false;
     c->error.clear();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Counters and facts for wsxdp_stats and wsxdp_info. Cold; reads what the stages keep, changes nothing.
+#include "connecting.h"
 #include "engine.h"
 #include <sys/socket.h>
 
@@ -21,6 +22,22 @@ static uint32_t public_state(const Engine *e, const AppConnection *a) {
     default:
         return WSXDP_STATE_CONNECTING;
     }
+}
+
+static void add_tcp(const Channel &channel, wsxdp_stats_t *out, bool one) {
+    if (channel.backend == nullptr || channel.backend->tcp == nullptr) return;
+    LinkTcpFacts facts;
+    channel.backend->tcp(&channel, &facts);
+    out->tcp_segments_received += facts.segments_in;
+    out->tcp_segments_sent += facts.segments_out;
+    out->tcp_retransmits += facts.retransmits;
+    out->tcp_out_of_order += facts.out_of_order;
+    out->tcp_zero_windows += facts.zero_windows;
+    if (!one) return;
+    out->tcp_round_trip_ns = facts.round_trip;
+    out->tcp_round_trip_min_ns = facts.round_trip_min;
+    out->tcp_congestion_window = facts.congestion_window;
+    out->tcp_in_flight = facts.in_flight;
 }
 
 static void add_transport(const Connection &c, wsxdp_stats_t *out) {
@@ -50,7 +67,8 @@ static uint64_t ring_bytes(const ByteRingWords &words) {
     return tail - head;
 }
 
-static void add_connection(const Engine *e, const AppConnection *a, wsxdp_stats_t *out) {
+static void add_connection(const Engine *e, const AppConnection *a, wsxdp_stats_t *out, bool one) {
+    add_tcp(e->transport.connections[app_index(&e->app, a)].channel, out, one);
     const WsCounters &w = e->ws.connections[app_index(&e->app, a)].counters;
     add_transport(e->transport.connections[app_index(&e->app, a)], out);
     out->messages_received += w.messages;
@@ -69,25 +87,32 @@ static void add_connection(const Engine *e, const AppConnection *a, wsxdp_stats_
     if (a->counters.outbox_max > out->outbox_bytes_max) out->outbox_bytes_max = a->counters.outbox_max;
 }
 
-int engine_stats(Engine *e, AppConnection *c, wsxdp_stats_t *out) {
-    uint32_t size = out->struct_size;
-    memset(out, 0, sizeof *out);
-    out->struct_size = size;
-    out->allocations = e->allocations;
+int engine_stats(Engine *e, AppConnection *c, wsxdp_stats_t *caller) {
+    wsxdp_stats_t out;
+    memset(&out, 0, sizeof out);
+    out.struct_size = caller->struct_size;
+    out.allocations = e->allocations;
     if (c != nullptr) {
-        out->state = public_state(e, c);
-        add_connection(e, c, out);
-        return WSXDP_OK;
+        out.state = public_state(e, c);
+        add_connection(e, c, &out, true);
+    } else {
+        for (size_t i = 0; i < e->transport.live_count; i++)
+            add_connection(e, &e->app.connections[e->transport.live[i]], &out, false);
+        out.connections = e->transport.live_count;
+        out.events_queued = e->app.events.ready();
     }
-    for (size_t i = 0; i < e->transport.live_count; i++)
-        add_connection(e, &e->app.connections[e->transport.live[i]], out);
-    out->connections = e->transport.live_count;
-    out->events_queued = e->app.events.ready();
+    memcpy(caller, &out, out.struct_size);
     return WSXDP_OK;
 }
 
 static void socket_address(const Connection &c, bool peer, Writer *out) {
     Address address;
+    if (c.channel.backend != nullptr && c.channel.backend->addresses != nullptr) {
+        Address other;
+        c.channel.backend->addresses(&c.channel, peer ? &other : &address, peer ? &address : &other);
+        address_text(address, out);
+        return;
+    }
     address.size = sizeof address.storage;
     memset(&address.storage, 0, sizeof address.storage);
     sockaddr *raw = reinterpret_cast<sockaddr *>(&address.storage);
@@ -100,6 +125,14 @@ static void socket_address(const Connection &c, bool peer, Writer *out) {
 static const char *state_name(uint32_t state) {
     static const char *const names[] = {"", "connecting", "open", "closing", "waiting", "closed"};
     return names[state];
+}
+
+static bool by_driver(const Engine *e, const Connection &c) {
+    return e->transport.driver != nullptr && connect_link(&e->transport, &c) == e->transport.link;
+}
+
+static bool is_prefix(ByteView text, const char *prefix) {
+    return equal(text.first(strlen(prefix)), ByteView(prefix));
 }
 
 int engine_info(Engine *e, AppConnection *a, const char *what, Writer *out) {
@@ -126,7 +159,9 @@ int engine_info(Engine *e, AppConnection *a, const char *what, Writer *out) {
     } else if (is("state")) {
         out->text(state_name(public_state(e, a)));
     } else if (is("transport")) {
-        out->text(c.url.scheme == Scheme::echo ? "echo" : "socket");
+        out->text(connect_link(&e->transport, &c)->name);
+    } else if (by_driver(e, c) && (is("mode") || is_prefix(name, "xdp."))) {
+        e->transport.driver->facts(e->transport.link_context, what, out);
     } else if (is("poller")) {
         out->text(poller_name(&e->poller));
     } else if (is("mode")) {

@@ -80,12 +80,14 @@ void engine_drain_senders(Engine *e) {
 
 void engine_kick(Engine *e, AppConnection *c) {
     transport_flush(&e->transport, &e->transport.connections[app_index(&e->app, c)]);
+    transport_send(&e->transport);
 }
 
 static void flush_corked(Engine *e) {
     e->corked = false;
     for (size_t i = 0; i < e->transport.live_count; i++)
         transport_flush(&e->transport, &e->transport.connections[e->transport.live[i]]);
+    transport_send(&e->transport);
 }
 
 // ---- one round of the stages ----
@@ -140,7 +142,7 @@ static bool work_left(Engine *e) {
 Nanos engine_deadline(const Engine *e) {
     bool commands_wait = e->app.commands.tail != e->transport.commands.head;
     if (commands_wait || e->corked || e->app.events.tail_seen != e->app.events.head) return 0;
-    return e->transport.next_deadline;
+    return transport_deadline(&e->transport);
 }
 
 // A round without asking the poller.
@@ -151,7 +153,7 @@ static inline bool read_round(Engine *e, int tries) {
 }
 
 static int sleep_until(Engine *e, PollerEvent *events, Nanos now, Nanos until) {
-    Nanos deadline = e->transport.next_deadline;
+    Nanos deadline = transport_deadline(&e->transport);
     Nanos end = until < deadline ? until : deadline;
     Nanos span = end == never ? -1 : (end > now ? end - now : 0);
     e->sleeping.exchange(1, std::memory_order_seq_cst); // before the look at the flags; pairs with wake()

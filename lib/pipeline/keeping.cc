@@ -54,12 +54,29 @@ void watch(Transport *t, Connection *c, bool read, bool write) {
     c->want_read = read;
     c->want_write = write;
     if (!c->registered) return; // without a descriptor every step looks
+    if (c->channel.backend->watch != nullptr) {
+        c->channel.backend->watch(&c->channel, c->index, read, write);
+        return;
+    }
     int cause = poller_change(t->poller, c->channel.fd, c->index, read, write);
     if (cause == 0) return;
     // Nothing would tell that the socket is ready. Our caller is in the middle of something, so the end comes
     // from the timer, in this step or the next.
     c->watch_errno = cause;
     keep_schedule(t, c);
+}
+
+int channel_add(Transport *t, Channel *channel, uint64_t tag, bool read, bool write) {
+    if (channel->backend->watch == nullptr) return poller_add(t->poller, channel->fd, tag, read, write);
+    channel->backend->watch(channel, tag, read, write);
+    return 0;
+}
+
+void channel_remove(Transport *t, Channel *channel) {
+    if (channel->backend->watch != nullptr)
+        channel->backend->watch(channel, 0, false, false);
+    else if (channel->fd >= 0)
+        poller_remove(t->poller, channel->fd);
 }
 
 // ---- opened ----
@@ -264,7 +281,7 @@ void keep_on_time(Transport *t, Connection *c) {
 // ---- the end ----
 
 void keep_drop_channel(Transport *t, Connection *c, bool reset) {
-    if (c->registered) poller_remove(t->poller, c->channel.fd);
+    if (c->registered) channel_remove(t, &c->channel);
     c->registered = false;
     c->watch_errno = 0;
     if (c->tls != nullptr) {

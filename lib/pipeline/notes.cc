@@ -60,13 +60,22 @@ void note_opened(Transport *t, Connection *c) {
     publish(t);
 }
 
-void note_error(Transport *t, Connection *c, const ErrorText &error) {
+static void note_text(Transport *t, Connection *c, uint32_t kind, const ErrorText &error) {
     NoteSlot *note = claim(t, c);
     if (note == nullptr) return;
-    note->kind = WSXDP_EVENT_ERROR;
+    note->kind = kind;
     note->error = error.code;
     set_text(note, ByteView(error.text, error.size));
     publish(t);
+}
+
+void note_error(Transport *t, Connection *c, const ErrorText &error) {
+    note_text(t, c, WSXDP_EVENT_ERROR, error);
+}
+
+// Changes nothing: what there is no room for is not told.
+void note_notice(Transport *t, Connection *c, const ErrorText &error) {
+    if (notes_have_room(t)) note_text(t, c, WSXDP_EVENT_NOTICE, error);
 }
 
 static uint32_t close_flags(const Connection *c) {

@@ -179,4 +179,55 @@
     X(tls_keylog_file, "tls.keylog_file", WX_TEXT, 0, "", 0, 0, "", "",                                      \
       "append session secrets here for debugging (NSS format); whoever reads it can decrypt everything")
 
-#define WX_OPTIONS(X) WX_OPTIONS_ENGINE(X) WX_OPTIONS_MESSAGE(X) WX_OPTIONS_TIME(X) WX_OPTIONS_NETWORK(X)
+// Of transport=xdp. They belong to the handle: its connections share the interface.
+#define WX_OPTIONS_XDP(X)                                                                                    \
+    X(fallback, "fallback", WX_CHOICE, 0, "none", 0, 0, "", "none|socket",                                   \
+      "when transport=xdp cannot be had for a connection: an error, or sockets and a NOTICE that says why")  \
+    X(xdp_interface, "xdp.interface", WX_TEXT, WX_H, "", 0, 0, "", "",                                       \
+      "the network interface; empty: the one that the first connection's route leads through")               \
+    X(xdp_mode, "xdp.mode", WX_CHOICE, WX_H, "auto", 0, 0, "", "auto|zero-copy|driver|generic",              \
+      "auto: the first of these that can be had; one of them: that or an error")                             \
+    X(xdp_queue, "xdp.queue", WX_INT, WX_H, "-1", -1, 63, "", "",                                            \
+      "the receive queue to use; -1: all of them, with a socket on each")                                    \
+    X(xdp_frames, "xdp.frames", WX_INT, WX_H, "8192", 512, 1048576, "", "",                                  \
+      "frames of memory shared with the interface, rounded up to a power of two; half of them receive")      \
+    X(xdp_frame_bytes, "xdp.frame_bytes", WX_INT, WX_H, "0", 0, 4096, "bytes", "",                           \
+      "2048 or 4096; 0: 2048, or 4096 where the MTU is more than 1774 bytes")                                \
+    X(xdp_hugepages, "xdp.hugepages", WX_BOOL, WX_H, "yes", 0, 1, "", "",                                    \
+      "take the frames from huge pages when there are any free")                                             \
+    X(xdp_checksum, "xdp.checksum", WX_CHOICE, WX_H, "verify", 0, 0, "", "verify|trust",                     \
+      "check the checksums of received packets, or trust the link; a peer on the same machine (veth, "       \
+      "virtio) leaves them out unless its tx offload is off")                                                \
+    X(xdp_vlan, "xdp.vlan", WX_INT, WX_H, "-1", -1, 4094, "", "",                                            \
+      "VLAN tag of the frames; -1: what the route says")                                                     \
+    X(xdp_busy_poll, "xdp.busy_poll", WX_BOOL, WX_H, "no", 0, 1, "", "",                                     \
+      "preferred busy polling (SO_PREFER_BUSY_POLL): the caller's thread runs the driver; slower on "        \
+      "virtual interfaces")                                                                                  \
+    X(xdp_busy_poll_us, "xdp.busy_poll_us", WX_INT, WX_H, "20", 1, 1000000, "us", "", "SO_BUSY_POLL")        \
+    X(xdp_busy_poll_budget, "xdp.busy_poll_budget", WX_INT, WX_H, "64", 1, 65535, "", "",                    \
+      "SO_BUSY_POLL_BUDGET: packets per poll")                                                               \
+    X(xdp_dispatcher, "xdp.dispatcher", WX_BOOL, WX_H, "no", 0, 1, "", "",                                   \
+      "attach beside other XDP programs by libxdp's dispatcher, which outlives a killed process; needs a "   \
+      "BPF file system")                                                                                     \
+    X(xdp_receive_bytes, "xdp.receive_bytes", WX_INT, WX_H, "1MiB", 16384, 16777216, "bytes", "",            \
+      "TCP receive window of a connection")                                                                  \
+    X(xdp_send_bytes, "xdp.send_bytes", WX_INT, WX_H, "1MiB", 16384, 16777216, "bytes", "",                  \
+      "sent and not acknowledged, of a connection")                                                          \
+    X(xdp_congestion, "xdp.congestion", WX_CHOICE, WX_H, "cubic", 0, 0, "", "cubic|newreno|none",            \
+      "TCP congestion control; none only where the path is known to be free")                                \
+    X(xdp_rto_min_ns, "xdp.rto_min_ns", WX_INT, WX_H, "200ms", 1000000, 60000000000LL, "ns", "",             \
+      "least retransmission timeout (RFC 6298); 5 to 20 ms within a data centre")                            \
+    X(xdp_ack_segments, "xdp.ack_segments", WX_INT, WX_H, "8", 1, 64, "", "",                                \
+      "received segments that are acknowledged together")                                                    \
+    X(xdp_ack_delay_ns, "xdp.ack_delay_ns", WX_INT, WX_H, "100us", 0, 500000000, "ns", "",                   \
+      "how long fewer of them wait for an acknowledgement (RFC 9293: less than 0.5 s)")                      \
+    X(xdp_user_timeout_ns, "xdp.user_timeout_ns", WX_INT, WX_H, "100s", 1000000000, WX_HOUR_NS, "ns", "",    \
+      "how long sent data may stay unacknowledged")                                                          \
+    X(xdp_keepalive_ns, "xdp.keepalive_ns", WX_INT, WX_H, "0", 0, WX_DAY_NS, "ns", "",                       \
+      "silence after which TCP probes the peer; 0: never, WebSocket pings do that")                          \
+    X(xdp_time_wait_ns, "xdp.time_wait_ns", WX_INT, WX_H, "60s", 0, WX_HOUR_NS, "ns", "",                    \
+      "how long a closed connection's port is not used again (RFC 9293: 2 MSL)")
+
+#define WX_OPTIONS(X)                                                                                        \
+    WX_OPTIONS_ENGINE(X)                                                                                     \
+    WX_OPTIONS_MESSAGE(X) WX_OPTIONS_TIME(X) WX_OPTIONS_NETWORK(X) WX_OPTIONS_XDP(X)

@@ -78,8 +78,8 @@ static void announce(Transport *t, Connection *c, uint64_t bytes, const ReadStam
     slot->kind = MetadataSlot::bytes;
     slot->position = c->inbox.tail;
     slot->size = bytes;
-    slot->poll_tick = read_tick;
-    slot->transport_tick = read_tick;
+    slot->poll_tick = stamps.polled != 0 ? stamps.polled : read_tick;
+    slot->transport_tick = stamps.processed != 0 ? stamps.processed : read_tick;
     slot->tls_tick = tls_tick;
     slot->kernel_ns = stamps.kernel_ns;
     slot->nic_ns = stamps.nic_ns;

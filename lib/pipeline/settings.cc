@@ -59,6 +59,7 @@ static void read_link(Settings *s, uint64_t outbox_bytes) {
     s->early_data = o.flag(Option::tls_early_data);
     s->read_bytes = static_cast<size_t>(o.integer(Option::socket_read_bytes));
     s->family = static_cast<Family>(o.integer(Option::connect_family));
+    s->fallback = o.integer(Option::fallback) == 1;
     s->link.no_delay = o.flag(Option::socket_no_delay);
     s->link.busy_poll_us = o.integer(Option::socket_busy_poll_us);
     s->link.receive_buffer_bytes = o.integer(Option::socket_receive_buffer_bytes);

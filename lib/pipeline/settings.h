@@ -44,6 +44,7 @@ struct Settings {
     bool early_data;
     size_t read_bytes;
     Family family;
+    bool fallback; // to sockets, where transport=xdp cannot be had
     LinkOptions link;
 };
 

@@ -41,6 +41,10 @@ static bool drain_requests(Transport *t) {
 }
 
 static bool serve(Transport *t, const PollerEvent &event) {
+    if (event.tag >= link_driver_tag) {
+        if (t->driver != nullptr) t->driver->attend(t->link_context, event.tag);
+        return false; // what it brings is taken in by this same step
+    }
     uint64_t index = event.tag & UINT32_MAX;
     if (index >= t->connection_limit) return false;
     Connection *c = &t->connections[index];
@@ -130,15 +134,56 @@ static void begin_step(Transport *t, Tick now) {
     t->now = t->clock->monotonic(now);
 }
 
+// ---- a device that channels share ----
+
+constexpr int ready_batch = 64;
+
+static void tell_notices(Transport *t) {
+    uint64_t tag = 0;
+    ErrorText text;
+    while (t->driver->notice(t->link_context, &tag, &text))
+        if (tag < t->connection_limit && takes_reads(&t->connections[tag]))
+            note_notice(t, &t->connections[tag], text);
+}
+
+static bool drive(Transport *t) {
+    if (t->driver == nullptr) return false;
+    bool moved = t->driver->receive(t->link_context, t->now, t->now_tick);
+    PollerEvent ready[ready_batch];
+    int count = t->driver->ready(t->link_context, ready, ready_batch);
+    for (int i = 0; i < count; i++) moved |= serve(t, ready[i]);
+    return moved;
+}
+
+static void end_step(Transport *t) {
+    if (t->driver == nullptr) return;
+    t->driver->send(t->link_context, t->now);
+    tell_notices(t);
+}
+
+void transport_send(Transport *t) {
+    if (t->driver == nullptr) return;
+    t->driver->send(t->link_context, t->clock->monotonic(t->clock->ticks()));
+}
+
+Nanos transport_deadline(const Transport *t) {
+    Nanos at = t->driver != nullptr ? t->driver->deadline(t->link_context) : never;
+    return at < t->next_deadline ? at : t->next_deadline;
+}
+
+// ---- steps ----
+
 bool transport_step(Transport *t, Tick now, const PollerEvent *events, int event_count) {
     begin_step(t, now);
     bool moved = drain_requests(t);
     for (int i = 0; i < event_count; i++) moved |= serve(t, events[i]);
+    moved |= drive(t);
     for (size_t i = 0; i < t->live_count && t->silent_count != 0; i++) {
         Connection *c = &t->connections[t->live[i]];
         if (c->counted_silent) moved |= look(t, c);
     }
     if (chores_wait(t)) moved |= do_chores(t);
+    end_step(t);
     return moved;
 }
 
@@ -156,16 +201,23 @@ static bool read_each(Transport *t) {
 
 bool transport_read_all(Transport *t, Tick now, int tries) {
     begin_step(t, now);
-    bool moved = drain_requests(t);
-    while (!read_each(t)) {
-        if (moved || --tries <= 0) return (chores_wait(t) && do_chores(t)) || moved;
-    }
-    if (chores_wait(t)) do_chores(t);
-    return true;
+    bool moved = drain_requests(t), read = false;
+    do {
+        if (t->driver != nullptr) t->driver->receive(t->link_context, t->now, now);
+        read = read_each(t);
+    } while (!read && !moved && --tries > 0);
+    if (chores_wait(t)) moved |= do_chores(t);
+    end_step(t);
+    return read || moved;
+}
+
+static void watch_driver(Transport *t, bool on) {
+    if (t->driver != nullptr) t->driver->watch(t->link_context, on);
 }
 
 void transport_leave_poller(Transport *t) {
     t->unpolled = true;
+    watch_driver(t, false);
     for (size_t i = 0; i < t->live_count; i++) {
         Connection *c = &t->connections[t->live[i]];
         if (takes_reads(c)) watch(t, c, false, c->want_write);
@@ -174,6 +226,7 @@ void transport_leave_poller(Transport *t) {
 
 void transport_rejoin_poller(Transport *t) {
     t->unpolled = false;
+    watch_driver(t, true);
     for (size_t i = 0; i < t->live_count; i++) {
         Connection *c = &t->connections[t->live[i]];
         if (!takes_reads(c) || c->stalled || c->read_ended || c->end_waits) continue;
@@ -182,6 +235,7 @@ void transport_rejoin_poller(Transport *t) {
 }
 
 bool transport_has_silent_input(const Transport *t) {
+    if (t->driver != nullptr && t->driver->waiting(t->link_context)) return true;
     for (size_t i = 0; i < t->live_count && t->silent_count != 0; i++) {
         const Connection *c = &t->connections[t->live[i]];
         if (c->counted_silent && has_input(c)) return true;

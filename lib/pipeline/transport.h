@@ -123,6 +123,7 @@ struct Connection {
     bool left_host = false;    // a redirect led to another host
     bool early_sent = false;   // the request left as early data
     bool early_barred = false; // the server answered 425 to such a one
+    bool fell_back = false;    // this attempt goes by sockets, since the handle's link cannot be had
     TlsFacts facts;
     char subprotocol[128] = {0};
     char extensions[256] = {0};
@@ -174,6 +175,7 @@ struct Transport {
     RingProducer<NoteSlot> notes;
     const LinkBackend *link = &socket_link; // to addresses of networks
     void *link_context = nullptr;           // LinkOptions::context
+    const LinkDriver *driver = nullptr;     // where the link's channels share a device
 };
 
 // The stage. `events`: what the poller said since the last step. Returns whether anything moved.
@@ -183,11 +185,16 @@ bool transport_step(Transport *transport, Tick now, const PollerEvent *events, i
 bool transport_read_all(Transport *transport, Tick now, int tries);
 // Sends what the connection has, as far as it goes. Called by placement after the app queued something.
 void transport_flush(Transport *transport, Connection *connection);
+// After flushes from outside of a step: lets what was written leave the device that channels share.
+void transport_send(Transport *transport);
+// The earliest time at which a step does something by itself.
+Nanos transport_deadline(const Transport *transport);
 // Takes the open connections' sockets out of the poller: for a caller that does not ask it but reads again
 // and again, and would only pay for it, since the kernel calls the poller for every segment that arrives.
 // Before it is asked, or its descriptor given to the host, they must come back.
 void transport_leave_poller(Transport *transport);
 void transport_rejoin_poller(Transport *transport);
+// There is work that no descriptor tells about.
 bool transport_has_silent_input(const Transport *transport);
 void transport_retire(Transport *transport, Connection *connection);
 
@@ -225,11 +232,18 @@ void keep_drop_channel(Transport *t, Connection *c, bool reset); // socket and T
 void keep_schedule(Transport *t, Connection *c);                 // recomputes c->deadline
 void set_state(Transport *t, Connection *c, ConnectionState state);
 void watch(Transport *t, Connection *c, bool read, bool write);
+// Under the poller's eyes or the link's own: 0, or errno of why not. Once per channel; then watch changes it.
+int channel_add(Transport *t, Channel *channel, uint64_t tag, bool read, bool write);
+void channel_remove(Transport *t, Channel *channel);
+inline bool channel_tells(const Channel &channel) {
+    return channel.fd >= 0 || (channel.backend != nullptr && channel.backend->watch != nullptr);
+}
 // -- notes.cc
 bool notes_have_room(Transport *t);
 void note_opened(Transport *t, Connection *c);
 void note_error(Transport *t, Connection *c, const ErrorText &error);
 void note_reconnecting(Transport *t, Connection *c, Nanos delay, const ErrorText &error);
 void note_closed(Transport *t, Connection *c);
+void note_notice(Transport *t, Connection *c, const ErrorText &error);
 
 } // namespace wx

@@ -341,8 +341,8 @@ void decrypt_head(Transport *t, Connection *c, ByteView input) {
 void connected_begin(Transport *t, Connection *c) {
     c->tx.begin = c->tx.end = 0;
     bool room = tx_reserve(c, tx_bytes);
-    bool watched = c->channel.fd >= 0;
-    int cause = room && watched ? poller_add(t->poller, c->channel.fd, c->index, true, false) : 0;
+    bool watched = channel_tells(c->channel);
+    int cause = room && watched ? channel_add(t, &c->channel, c->index, true, false) : 0;
     if (!room || cause != 0) {
         if (room)
             poller_explain(t->poller, cause, &c->error);

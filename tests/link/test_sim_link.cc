@@ -3,6 +3,7 @@
 // the end of the stream, resets, deadlines, short writes, and that nothing is left behind.
 #include "../../lib/link/sim.h"
 #include "../../lib/link/sim_link.h"
+#include "../../lib/link/tcp_cause.h"
 #include "../base/check.h"
 
 #include <arpa/inet.h>
@@ -199,7 +200,7 @@ void causes_of_ends(void **) {
     for (const auto &row : rows) {
         c.end = row.end;
         c.icmp = row.icmp;
-        assert_int_equal(sim_link_cause(&c), row.cause);
+        assert_int_equal(tcp_cause(&c), row.cause);
     }
 }
 
