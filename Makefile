@@ -8,6 +8,8 @@ SAN ?=
 DEBUG ?=
 ## TLS=openssl | TLS=none                which TLS library; none refuses wss://
 TLS ?= openssl
+## XDP=libbpf | XDP=none                 whether transport=xdp is in; none where libbpf, libxdp or clang is missing
+XDP ?=
 ## PREFIX=/usr/local DESTDIR= LIBDIR=    where install and uninstall work
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
@@ -43,6 +45,7 @@ PKG_CONFIG ?= pkg-config
 # Debian's unversioned clang is a package of its own; the versioned one is what tools/deps installs.
 CLANG_VERSION := $(if $(shell command -v clang 2>/dev/null),,-14)
 CLANG_TIDY = $(shell command -v clang-tidy || echo clang-tidy-14)
+LLVM_STRIP := $(shell command -v llvm-strip || echo llvm-strip-14)
 
 # All cores unless -j says otherwise; a make inside a make shares the outer one's.
 ifeq ($(MAKELEVEL),0)
@@ -56,10 +59,22 @@ SHELL := /bin/sh
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)';)
 
+# ---- XDP --------------------------------------------------------------------------------------
+# An override, since XDP= on the command line means the same as none given. What was found has no directory of its
+# own, so that `make demo` that installs the packages first knows where things will be; the flags tell the objects.
+xdp_asked := $(XDP)
+ifeq ($(XDP),)
+override XDP := $(shell $(PKG_CONFIG) --exists libbpf libxdp 2>/dev/null && command -v $(LLVM_STRIP) >/dev/null && \
+    echo | $(CLANG) -target bpf -x c -c - -o /dev/null 2>/dev/null && echo libbpf || echo none)
+endif
+ifeq ($(filter $(XDP),libbpf none),)
+$(error XDP=$(XDP) is not a way to XDP of this build; use XDP=libbpf or XDP=none)
+endif
+
 # ---- variants ---------------------------------------------------------------------------------
 # SAN=fuzzer is used by `make fuzz`: clang's coverage with both address and undefined.
 comma := ,
-variant := $(if $(DEBUG),-debug)$(if $(filter-out openssl,$(TLS)),-tls-$(TLS))
+variant := $(if $(DEBUG),-debug)$(if $(filter-out openssl,$(TLS)),-tls-$(TLS))$(if $(filter none,$(xdp_asked)),-xdp-none)
 OUT := $(BUILD)$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(variant)
 ifeq ($(SAN),fuzzer)
 override CXX := $(subst clang,clang++,$(CLANG))
@@ -80,8 +95,9 @@ VERSION := $(shell sed -n 's/^\#define WSXDP_VERSION_\(MAJOR\|MINOR\|PATCH\) //p
 warnings := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion
 optimise := $(if $(DEBUG),-O0 -g3 -DWSXDP_DEBUG=1,-O2 -g)
 tls_flags := $(if $(filter none,$(TLS)),-DWSXDP_TLS_NONE=1,-DWSXDP_TLS_OPENSSL=1)
+xdp_flags := $(if $(filter none,$(XDP)),-DWSXDP_XDP_NONE=1,-DWSXDP_XDP_LIBBPF=1)
 # Paths in debug information are relative, so that two checkouts build the same archive.
-common := $(optimise) $(sanitize) -fPIC -ffile-prefix-map=$(CURDIR)=. $(tls_flags) -MMD -MP
+common := $(optimise) $(sanitize) -fPIC -ffile-prefix-map=$(CURDIR)=. $(tls_flags) $(xdp_flags) -MMD -MP
 no_gnu_unique := $(if $(findstring clang,$(CXX)),,-fno-gnu-unique)
 # gcc's guess, which instrumented code and Beast's headers mislead; and its notice that the race detector does not
 # see fences, which only means that what rests on one needs an atomic as well.
@@ -93,20 +109,29 @@ host_flags := -std=c++17 $(warnings) $(common) -pthread
 c_flags := -std=c99 -Wall -Wextra -pedantic $(optimise) $(sanitize) -MMD -MP
 # Tests and benchmarks use other libraries' headers (Beast), whose warnings are not ours to mend.
 test_flags := -std=c++17 -Wall -Wextra -Wshadow $(no_maybe) $(common) -pthread
-packages := $(if $(filter openssl,$(TLS)),openssl) zlib
-link_libs := $(if $(filter openssl,$(TLS)),-lssl -lcrypto) -lz -pthread
-test_libs := -lcmocka -lssl -lcrypto -lz -pthread
+xdp_libs := $(if $(filter libbpf,$(XDP)),-lxdp -lbpf)
+packages := $(if $(filter openssl,$(TLS)),openssl) zlib $(if $(xdp_libs),libxdp libbpf)
+link_libs := $(if $(filter openssl,$(TLS)),-lssl -lcrypto) $(xdp_libs) -lz -pthread
+test_libs := -lcmocka -lssl -lcrypto $(xdp_libs) -lz -pthread
+# BTF is made from the debug information. <asm/types.h> lies where only the host's compiler looks.
+bpf_flags := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -ffile-prefix-map=$(CURDIR)=. -fdebug-compilation-dir=. \
+             -idirafter /usr/include/$(shell uname -m)-linux-gnu
 
 # ---- sources ----------------------------------------------------------------------------------
 lib_dirs := base wire ring tcp http ws tls media link host ipc pipeline capi
 other_tls := $(patsubst %,lib/tls/%*.cc,$(filter-out $(TLS),openssl none))
-lib_sources := $(filter-out $(wildcard $(other_tls)),$(foreach d,$(lib_dirs),$(wildcard lib/$(d)/*.cc lib/$(d)/*/*.cc)))
+other_xdp := $(filter-out $(if $(filter none,$(XDP)),%/program_none.cc),$(wildcard lib/link/xdp/program*.cc))
+other_xdp := $(if $(filter none,$(XDP)),$(other_xdp),lib/link/xdp/program_none.cc)
+lib_sources := $(filter-out $(wildcard $(other_tls)) $(other_xdp),$(foreach d,$(lib_dirs),$(wildcard lib/$(d)/*.cc lib/$(d)/*/*.cc)))
 tool_sources := $(wildcard tools/wsxdp/*.cc)
 support_sources := $(wildcard tests/support/*.cc)
 # Programs that are all about TLS are not made without it; single cases say TLS_TEST.
 tls_tests := $(filter-out tests/tls/test_none.cc,$(wildcard tests/tls/test_*.cc)) \
              tests/pipeline/test_tls_connect.cc tests/pipeline/test_early_data.cc
-test_sources := $(filter-out $(if $(filter none,$(TLS)),$(tls_tests)),$(wildcard tests/*/test_*.cc))
+# The same for those that need the XDP program: all of tests/xdp but these.
+xdp_tests := $(filter-out $(patsubst %,tests/xdp/test_%.cc,veth steering umem xsk xsk_open xsk_rings no_program),\
+             $(wildcard tests/xdp/test_*.cc))
+test_sources := $(filter-out $(if $(filter none,$(TLS)),$(tls_tests)) $(if $(filter none,$(XDP)),$(xdp_tests)),$(wildcard tests/*/test_*.cc))
 # Servers to test against, and what runs longer than a test may, are programs of their own.
 helper_sources := $(filter-out $(support_sources),$(wildcard tests/*/*_server.cc tests/*/*_runner.cc bench/*_server.cc))
 fuzz_sources := $(wildcard fuzz/fuzz_*.cc)
@@ -187,7 +212,7 @@ bench-programs: $(benches) $(helpers)
 # ---- running ----------------------------------------------------------------------------------
 # VARIANT is for the tests that call make themselves.
 runner := BUILD='$(OUT)' PYTHON='$(PYTHON)' CC='$(CC)' CXX='$(CXX)' CLANG='$(CLANG)' \
-          VARIANT='BUILD=$(BUILD) DEBUG=$(DEBUG) TLS=$(TLS) CC=$(CC) CXX=$(CXX)' $(PYTHON) tests/run.py \
+          VARIANT='BUILD=$(BUILD) DEBUG=$(DEBUG) TLS=$(TLS) XDP=$(xdp_asked) CC=$(CC) CXX=$(CXX)' $(PYTHON) tests/run.py \
           --seed='$(SEED)' --only='$(ONLY)'
 sanitized = $(patsubst $(OUT)/%,$(BUILD)-$(1)$(variant)/%,$(2))
 
@@ -238,6 +263,16 @@ $(OUT)/fuzz/%.o: fuzz/%.cc $(OUT)/flags
 $(OUT)/examples/%.o: examples/%.c $(OUT)/flags
 	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(c_flags) -Iinclude $(CFLAGS) -c $< -o $@
 
+# Two XDP programs from one source; what embeds them finds them by the assembler's search path.
+bpf_objects := $(OUT)/bpf/filter.o $(OUT)/bpf/filter_stamps.o
+$(bpf_objects): bpf/filter.bpf.c lib/link/xdp/filter_abi.h $(OUT)/bpf/flags
+	$(call say,BPF,$@)$(CLANG) $(bpf_flags) $(if $(findstring stamps,$@),-DNIC_TIMESTAMPS=1) -c $< -o $@ && \
+	$(LLVM_STRIP) -g $@
+$(OUT)/bpf/flags: FORCE
+	@mkdir -p $(@D); echo '$(CLANG) $(bpf_flags)' | cmp -s - $@ || echo '$(CLANG) $(bpf_flags)' > $@
+$(OUT)/lib/link/xdp/program_image.o: $(bpf_objects)
+$(OUT)/lib/link/xdp/program_image.o: lib_flags += -Wa,-I$(OUT)/bpf
+
 # ---- linking ----------------------------------------------------------------------------------
 $(OUT)/wsxdp: $(tool_objects) $(OUT)/libwsxdp.a
 	$(call say,LINK,$@)$(CXX) $(sanitize) $(LDFLAGS) -o $@ $^ $(link_libs)
@@ -285,7 +320,7 @@ uninstall:
 	if [ -d $(DESTDIR)$(PREFIX)/share/doc/wsxdp ]; then rmdir --ignore-fail-on-non-empty $(DESTDIR)$(PREFIX)/share/doc/wsxdp; fi
 
 # ---- looking after the sources ----------------------------------------------------------------
-cxx_files = $(shell find include lib tools tests fuzz bench examples -name '*.h' -o -name '*.cc' -o -name '*.c')
+cxx_files = $(shell find include lib bpf tools tests fuzz bench examples -name '*.h' -o -name '*.cc' -o -name '*.c')
 
 ## format      clang-format over all C and C++
 format:
@@ -295,7 +330,7 @@ format:
 tidy: deps-tidy
 	$(Q)printf '%s\n' $(lib_sources) | xargs -P $$(nproc) -n 1 sh -c '$(CLANG_TIDY) --quiet --warnings-as-errors="*" \
 	    --checks="-*,bugprone-*,-bugprone-easily-swappable-parameters,-bugprone-narrowing-conversions,-bugprone-implicit-widening-of-multiplication-result,-bugprone-assignment-in-if-condition,clang-analyzer-*" \
-	    "$$0" -- -std=c++17 $(tls_flags) -fno-exceptions -fno-rtti'
+	    "$$0" -- -std=c++17 $(tls_flags) $(xdp_flags) -fno-exceptions -fno-rtti'
 
 ## compdb      compile_commands.json for editors
 compdb:
@@ -313,7 +348,7 @@ dist:
 
 ## clean       remove what was made, all variants
 clean:
-	$(Q)rm -rf $(BUILD) $(BUILD)-address* $(BUILD)-thread* $(BUILD)-fuzzer* $(BUILD)-debug* $(BUILD)-tls* $(OUT) dist compile_commands.json
+	$(Q)rm -rf $(BUILD) $(BUILD)-address* $(BUILD)-thread* $(BUILD)-fuzzer* $(BUILD)-debug* $(BUILD)-tls* $(BUILD)-xdp* $(OUT) dist compile_commands.json
 
 ## help        this list
 help:
@@ -322,14 +357,17 @@ help:
 
 version_of = $(shell $(PKG_CONFIG) --modversion $(1) 2>/dev/null || echo missing)
 first_line = $(shell $(1) 2>/dev/null | head -n 1)
+unused_xdp = $(if $(filter none,$(XDP)),$(comma) not used in this build)
 features: $(OUT)/libwsxdp.a $(if $(tool_sources),$(OUT)/wsxdp)
 	@row() { printf '  %-14s %s\n' "$$1" "$${2:-missing}"; }; \
 	row version '$(VERSION)'; \
 	row TLS '$(if $(filter none,$(TLS)),none (wss:// is refused),openssl $(call version_of,openssl))'; \
 	row zlib '$(call version_of,zlib)'; \
 	row liburing '$(call version_of,liburing)$(comma) not used in this build'; \
-	row libxdp '$(call version_of,libxdp)$(comma) not used in this build'; \
-	row libbpf '$(call version_of,libbpf)$(comma) not used in this build'; \
+	row XDP '$(if $(filter none,$(XDP)),none (transport=xdp is refused),libbpf)'; \
+	row libxdp '$(call version_of,libxdp)$(unused_xdp)'; \
+	row libbpf '$(call version_of,libbpf)$(unused_xdp)'; \
+	row 'clang for bpf' '$(call first_line,$(CLANG) -target bpf --version)$(unused_xdp)'; \
 	row compiler '$(call first_line,$(CXX) --version)'; \
 	row clang '$(call first_line,$(CLANG) --version)'; \
 	for l in bfd gold lld; do row "linker $$l" "$$(ld.$$l --version 2>/dev/null | head -n 1)"; done; \

@@ -8,7 +8,6 @@
 #include "filter_abi.h"
 
 struct bpf_object;
-struct bpf_link;
 struct xdp_program;
 
 namespace wx {
@@ -27,9 +26,9 @@ struct XdpProgramOptions {
 
 struct XdpProgram {
     bpf_object *object = nullptr;
-    bpf_link *link = nullptr;
     xdp_program *shared = nullptr; // with the dispatcher
     int program_fd = -1;
+    int link_fd = -1; // without the dispatcher: the attachment, which ends with its last descriptor
     int sockets_fd = -1;
     int tuples4_fd = -1;
     int tuples6_fd = -1;
