@@ -2,6 +2,7 @@
 // Which queue a NIC puts a connection's packets on: receive-side scaling by Toeplitz hash (Microsoft's RSS
 // specification), so that a source port can be chosen whose answers arrive where our socket is.
 #pragma once
+#include "../../base/status.h"
 #include "../../tcp/ports.h"
 
 namespace wx {
@@ -14,9 +15,9 @@ struct RssTable {
 };
 
 // The hash over source address, destination address, source port, destination port of the packets that come
-// in: remote first. 0 key bytes give 0.
+// in: remote first. A key shorter than its input and 32 bits (16 bytes for IPv4, 40 for IPv6) gives 0.
 uint32_t rss_hash(const RssTable &table, const TcpTuple &tuple);
-// The queue of a connection's incoming packets.
+// The queue of a connection's incoming packets; 0 without a table.
 uint32_t rss_queue(const RssTable &table, const TcpTuple &tuple);
 
 // How packets of any connection find a socket of ours.
@@ -27,8 +28,10 @@ enum class Steering : uint8_t {
     refused,
 };
 struct SteeringFacts {
-    uint32_t queues = 0; // that receive
-    uint64_t ours = 0;   // bit per queue that has a socket (queues above 63 cannot be ours)
+    const char *interface = "IF"; // for sentences
+    uint8_t ip_version = 4;       // likewise
+    uint32_t queues = 0;          // that receive
+    uint64_t ours = 0;            // bit per queue that has a socket (queues above 63 cannot be ours)
     RssTable table;
     bool toeplitz = false;     // the hash function and its input are the plain ones
     bool ports_hashed = false; // for the IP version in question

@@ -11,10 +11,15 @@ namespace wx {
 enum class Pool : uint8_t { receive, ack, control, data };
 constexpr unsigned pool_count = 4;
 
+// An eighth of it still is a pool that a connection can work with.
+constexpr uint32_t umem_frames_min = 64;
+// 4 GiB at 4096 bytes: more is a slip of the keyboard, and numbers of frames stay far from 32 bits.
+constexpr uint32_t umem_frames_max = 1u << 20;
+
 struct UmemOptions {
     uint32_t frame_bytes = 2048; // 2048 or 4096: what the kernel takes
-    uint32_t frames = 8192;      // a power of two, at least 64; half of them receive
-    bool hugepages = true;       // where there are any
+    uint32_t frames = 8192;      // a power of two, umem_frames_min to umem_frames_max; half of them receive
+    bool hugepages = true;       // where there are enough, and the frames fill whole ones
 };
 
 struct FramePool {
@@ -38,8 +43,9 @@ struct Umem {
     uint64_t double_puts = 0;    // must stay 0
 };
 
-// E_INVALID, E_MEMORY, E_SYSTEM with a sentence.
+// E_INVALID, E_MEMORY, E_DESCRIPTORS, E_SYSTEM with a sentence; then *umem is closed.
 int umem_open(Umem *umem, const UmemOptions &options, ErrorText *error);
+// After its sockets are closed. Twice is harmless.
 void umem_close(Umem *umem);
 inline Pool umem_owner(const Umem *umem, FrameId id) {
     uint32_t eighths = static_cast<uint32_t>(id >> (__builtin_ctz(umem->frame_count) - 3));
