@@ -19,9 +19,9 @@ struct NicFacts {
     uint32_t index = 0;
     char driver[32] = {0}; // "veth", "mlx5_core"
     char bus[32] = {0};
-    bool is_virtual = false;     // no device of its own: veth, bridge, tun
-    uint32_t receive_queues = 0; // that receive now
-    uint32_t combined_channels = 0;
+    bool is_virtual = false;        // no device of its own: veth, bridge, tun
+    uint32_t receive_queues = 0;    // that receive now; 0: not known
+    uint32_t combined_channels = 0; // as ethtool counts; 0 where the driver does not tell
     uint32_t receive_channels = 0;
     uint32_t transmit_channels = 0;
     // -- RSS
@@ -42,7 +42,7 @@ struct NicFacts {
     Known receive_vlan = Known::unknown; // takes tags away
     Known transmit_checksum = Known::unknown;
     // -- timing
-    Known hardware_timestamps = Known::unknown; // of all received packets
+    Known hardware_timestamps = Known::unknown; // can stamp all received packets; not whether it does now
     uint32_t coalesce_receive_us = UINT32_MAX;  // UINT32_MAX: not known
     uint32_t defer_hard_irqs = UINT32_MAX;      // /sys/class/net/IF/
     uint64_t gro_flush_timeout_ns = UINT64_MAX;
@@ -55,7 +55,7 @@ struct NicFacts {
 // E_XDP_INTERFACE when there is no such interface; what else cannot be read stays unknown.
 int nic_facts_read(const char *interface, NicFacts *out, ErrorText *error);
 
-// Bits of linux/capability.h that matter to us.
+// Bits of linux/capability.h that matter to us, of the effective set.
 struct ProcessFacts {
     bool net_admin = false;
     bool net_raw = false;
@@ -67,11 +67,11 @@ struct ProcessFacts {
     uint64_t memlock_hard = 0;
     uint64_t hugepages_free = 0; // of the default size
     uint64_t hugepage_bytes = 0;
-    char kernel[64] = {0};   // release
-    char isolated[64] = {0}; // /sys/devices/system/cpu/isolated
-    bool bpffs = false;      // mounted on /sys/fs/bpf
-    bool kernel_btf = false; // /sys/kernel/btf/vmlinux
-    bool jit = false;        // net.core.bpf_jit_enable
+    char kernel[64] = {0};      // release
+    char isolated[64] = {0};    // /sys/devices/system/cpu/isolated
+    bool bpffs = false;         // mounted on /sys/fs/bpf
+    bool kernel_btf = false;    // /sys/kernel/btf/vmlinux
+    Known jit = Known::unknown; // net.core.bpf_jit_enable; root alone may read it
     bool unprivileged_bpf = false;
 };
 void process_facts_read(ProcessFacts *out);

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// The sources of nic_facts.h, one file each: each fills in what it knows and leaves the rest. The readers of
+// messages are here for tests.
+#pragma once
+#include "netlink.h"
+#include "nic_facts.h"
+
+namespace wx {
+
+// The ethtool family (ethtool_netlink.cc).
+void ethtool_netlink_read(Netlink *netlink, NicFacts *facts);
+void channels_message_read(ByteView attributes, NicFacts *out);
+void features_message_read(ByteView attributes, NicFacts *out);
+void rss_message_read(ByteView attributes, NicFacts *out);
+void coalesce_message_read(ByteView attributes, NicFacts *out);
+void timestamps_message_read(ByteView attributes, NicFacts *out);
+
+// Of ethtool's bits for hash functions; <linux/ethtool.h> has no names for them.
+RssHash rss_hash_of(uint32_t function);
+
+// SIOCETHTOOL (ethtool_ioctl.cc): the driver's name, what RSS hashes, and what the family did not know.
+void ethtool_ioctl_read(NicFacts *facts);
+
+// The netdev family (netdev.cc): XDP, queues and NAPI.
+void netdev_read(Netlink *netlink, NicFacts *facts);
+
+// A small file as text, zero-terminated, without the newline; false when it cannot be read (*out is empty).
+bool read_small_file(const char *path, char *out, size_t bytes);
+// Its number; false when there is none.
+bool read_number_file(const char *path, uint64_t *out);
+bool decimal_read(const char *text, uint64_t *out);
+
+} // namespace wx
