@@ -12,10 +12,13 @@ static int unsupported(ErrorText *error, const char *option, const char *value) 
     return WSXDP_E_UNSUPPORTED;
 }
 
+// As the option's choices.
+constexpr int64_t transport_uring = 2, transport_xdp = 3;
+
 static int check_supported(const Options &o, ErrorText *error) {
     static const char *const names[] = {"auto", "socket", "uring", "xdp"};
     int64_t transport = o.integer(Option::transport);
-    if (transport > 1) return unsupported(error, "transport", names[transport]);
+    if (transport == transport_uring) return unsupported(error, "transport", names[transport]);
     if (!equal(ByteView(o.text(Option::placement)), ByteView("inline")))
         return unsupported(error, "placement", o.text(Option::placement));
     return WSXDP_OK;
@@ -131,6 +134,18 @@ static int set_up(Engine *e, Options *options, ErrorText *error) {
     return WSXDP_OK;
 }
 
+static int set_up_xdp(Engine *e, ErrorText *error) {
+    const Options &o = *e->settings->options;
+    if (o.integer(Option::transport) != transport_xdp) return WSXDP_OK;
+    XdpPlace place = {&e->poller, &e->clock, &e->transport_random, e->region.sizes.connections};
+    int status = xdp_transport_open(&o, place, &e->xdp, error);
+    if (status < 0) return status;
+    e->transport.link = &xdp_link;
+    e->transport.driver = &xdp_driver;
+    e->transport.link_context = xdp_transport_host(e->xdp);
+    return WSXDP_OK;
+}
+
 int engine_open(const char *url, Options *options, Engine **out, ErrorText *error) {
     *out = nullptr;
     Engine *e = allocate_object<Engine>();
@@ -140,6 +155,7 @@ int engine_open(const char *url, Options *options, Engine **out, ErrorText *erro
         return WSXDP_E_MEMORY;
     }
     int status = set_up(e, options, error);
+    if (status >= 0) status = set_up_xdp(e, error);
     if (status >= 0 && url != nullptr) status = engine_connect(e, url, nullptr, &e->first_id, error);
     if (status < 0) {
         engine_free(e);
@@ -323,6 +339,7 @@ void engine_free(Engine *e) {
     // Senders that the caller forgot: their threads must be done with them by now.
     while (e->sender_count != 0) sender_destroy(e->senders[--e->sender_count]);
     free_arrays(e);
+    xdp_transport_close(e->xdp);
     poller_close(&e->poller);
     region_free(&e->region);
     settings_drop(e->settings);

@@ -6,6 +6,7 @@
 #include "sender.h"
 #include "transport.h"
 #include "ws_stage.h"
+#include "xdp.h"
 
 namespace wx {
 
@@ -33,6 +34,7 @@ struct Engine {
     SystemRandom app_random;
     Region region;
     Poller poller;
+    XdpTransport *xdp = nullptr; // with transport=xdp
     Transport transport;
     WsStage ws;
     App app;

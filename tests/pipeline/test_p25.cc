@@ -122,7 +122,7 @@ static const Row system_rows[] = {
      [] { return without(&no_thread, "ws://name.test/"); }},
     {"a transport of another build", WSXDP_E_UNSUPPORTED,
      [] {
-         return of("ws://127.0.0.1:1/", {{"transport", "xdp"}});
+         return of("ws://127.0.0.1:1/", {{"transport", "uring"}});
      }},
     {"a URL that is none", WSXDP_E_URL, [] { return of("http://127.0.0.1:1/"); }},
     {"a header that breaks the request", WSXDP_E_INVALID,
@@ -284,8 +284,7 @@ TLS_TEST(each_failure_of_tls_is_its_own) {
     for (const Row &row : tls_rows) check(row);
 }
 TEST(the_rest_of_the_table_says_what_is_missing) {
-    static const char *const rows[][2] = {{"transport", "xdp"},
-                                          {"transport", "uring"},
+    static const char *const rows[][2] = {{"transport", "uring"},
                                           {"placement", "processes"},
                                           {"placement", "threads"},
                                           {"placement", "rx@0 tls@2 tx@4"}};

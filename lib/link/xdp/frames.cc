@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: MIT
+// Packets in and out of frames. Received: the frame stays where it is while its connection keeps the payload.
+// Sent: headers are written in front of the payload in the frame it lies in, when all of it goes as one
+// segment and the kernel does not have that frame already; otherwise everything is copied into a frame of its
+// own. A frame that we send is free when neither the connection nor the kernel has it.
+#include "host.h"
+
+namespace wx {
+
+constexpr uint8_t frame_owned = 1;  // by a connection, until it is acknowledged
+constexpr uint8_t frame_queued = 2; // by the kernel, until it is completed
+constexpr uint32_t receive_batch = 64;
+
+// ---- in ----
+
+static uint32_t frames_kept(const TcpConnection *c) {
+    return c->rx.ready_tail - c->rx.ready_head + c->rx.held_count;
+}
+
+// With few frames left, a connection that keeps more than its share gets no more: the others must go on, and
+// its peer will repeat.
+static bool over_share(const XdpHost *h, const TcpConnection *c) {
+    const FramePool &pool = h->nic.umem.pools[static_cast<unsigned>(Pool::receive)];
+    uint32_t available = pool.free_count;
+    for (uint32_t i = 0; i < h->nic.socket_count; i++) available += h->nic.sockets[i].in_fill;
+    return available < pool.count / 4 && frames_kept(c) > pool.count / (2 * (h->channel_count + 1));
+}
+
+static void read_stamps(const XdpHost *h, const XskDescriptor &d, FrameId id, Tick polled) {
+    uint8_t *frame = umem_frame(&h->nic.umem, id);
+    FrameStamps stamps = {0, 0, polled, 0};
+    filter_metadata meta;
+    uint64_t offset = d.address & (h->nic.umem.frame_bytes - 1);
+    if (offset >= sizeof meta + sizeof stamps) {
+        uint8_t *at = frame + offset - sizeof meta;
+        memcpy(&meta, at, sizeof meta);
+        if (meta.magic == FILTER_MAGIC) {
+            stamps.entry_ns = static_cast<Nanos>(meta.entry_ns);
+            stamps.nic_ns = static_cast<Nanos>(meta.nic_ns);
+            memset(at, 0, sizeof meta.magic);
+        }
+    }
+    memcpy(frame, &stamps, sizeof stamps);
+}
+
+static void answer(XdpHost *h, const TcpTuple &tuple, const TcpSegment &segment, XdpChannel *like) {
+    uint8_t packet[128];
+    size_t size = tcp_write_packet(ByteSpan(packet, sizeof packet), tuple, segment);
+    if (size == 0 || like == nullptr) return;
+    TcpPacket out;
+    out.headers = ByteView(packet, size);
+    h->sending = like;
+    xdp_send_packet(&h->sink, out);
+    h->kick_again = true;
+}
+
+// Any channel to the same peer knows the way; without one the kernel answers what comes next, since the tuple
+// is no longer ours by then.
+static XdpChannel *channel_towards(const XdpHost *h, const IpAddress &remote) {
+    for (uint32_t i = 0; i < h->channel_count; i++)
+        if (h->channels[i]->route.next_hop.version != 0 && h->channels[i]->c.tuple.remote == remote &&
+            h->channels[i]->ethernet_size != 0)
+            return h->channels[i];
+    return nullptr;
+}
+
+[[gnu::cold]] static void on_stray(XdpHost *h, const TcpTuple &tuple, const TcpSegment &s) {
+    TcpSegment reply;
+    TimeWait *waiting = time_wait_find(&h->tcp.time_wait, tuple);
+    bool wanted;
+    if (waiting != nullptr) {
+        uint32_t ts = static_cast<uint32_t>(h->now / ns_per_ms);
+        wanted =
+            time_wait_on_segment(&h->tcp.time_wait, waiting, s, h->now, h->options.tcp.time_wait, ts, &reply);
+    } else {
+        h->counters.unknown++;
+        wanted = tcp_reply(s, &reply);
+    }
+    if (wanted) answer(h, tuple, reply, channel_towards(h, tuple.remote));
+}
+
+// Whether the frame is kept.
+static bool on_tcp(XdpHost *h, const Frame &frame, FrameId id, uint32_t socket) {
+    TcpTuple tuple = tcp_tuple_of(frame.ip, frame.tcp.source_port, frame.tcp.destination_port, false);
+    TcpConnection *c = tcp_table_find(&h->table, tuple);
+    if (c == nullptr) {
+        on_stray(h, tuple, frame.tcp);
+        return false;
+    }
+    XdpChannel *channel = xdp_channel_of(c);
+    channel->socket = socket;
+    if (frame.tcp.payload.size != 0 && over_share(h, c)) {
+        h->counters.over_share++;
+        return false;
+    }
+    bool kept = tcp_on_segment(c, frame.tcp, id, h->now);
+    if (kept) {
+        Tick processed = h->clock->ticks();
+        memcpy(umem_frame(&h->nic.umem, id) + offsetof(FrameStamps, processed), &processed, sizeof processed);
+    }
+    xdp_mark_dirty(channel);
+    return kept;
+}
+
+static bool take_frame(XdpHost *h, const XskDescriptor &d, FrameId id, uint32_t socket) {
+    Frame frame;
+    ByteView bytes(h->nic.umem.base + d.address, d.size);
+    Wire read = frame_read(bytes, h->options.checksums, &frame);
+    if (read != Wire::ok) {
+        h->counters.refused[static_cast<size_t>(read)]++;
+        return false;
+    }
+    if (frame.kind == FrameKind::tcp) return on_tcp(h, frame, id, socket);
+    if (frame.kind != FrameKind::icmp_error) {
+        h->counters.other++;
+        return false;
+    }
+    const IcmpError &e = frame.icmp;
+    TcpConnection *c =
+        tcp_table_find(&h->table, tcp_tuple_of(e.quoted, e.source_port, e.destination_port, true));
+    if (c == nullptr) return false;
+    tcp_on_icmp(c, e, h->now);
+    xdp_mark_dirty(xdp_channel_of(c));
+    return false;
+}
+
+bool xdp_take_frames(XdpHost *h) {
+    bool moved = false;
+    for (uint32_t i = 0; i < h->nic.socket_count; i++) {
+        Xsk *socket = &h->nic.sockets[i];
+        if (socket->fd < 0 || !xsk_has_input(socket)) continue;
+        // The kernel must never run out of frames to receive into while we look at what it brought.
+        xsk_refill(socket, 0);
+        XskDescriptor descriptors[receive_batch];
+        uint32_t count = xsk_receive(socket, descriptors, receive_batch);
+        Tick polled = h->clock->ticks();
+        for (uint32_t k = 0; k < count; k++) {
+            FrameId id = umem_frame_of(&h->nic.umem, descriptors[k].address);
+            read_stamps(h, descriptors[k], id, polled);
+            if (!take_frame(h, descriptors[k], id, i)) umem_put(&h->nic.umem, id);
+        }
+        moved |= count != 0;
+    }
+    return moved;
+}
+
+void xdp_release_received(void *host, FrameId frame) {
+    umem_put(&static_cast<XdpHost *>(host)->nic.umem, frame);
+}
+
+// ---- out ----
+
+void xdp_settle(XdpHost *h, const FrameId *frames, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t *state = &h->send_state[frames[i]];
+        *state &= static_cast<uint8_t>(~frame_queued);
+        if (*state == 0) umem_put(&h->nic.umem, frames[i]);
+    }
+}
+
+void xdp_take_completions(XdpHost *h) {
+    FrameId done[receive_batch];
+    for (uint32_t i = 0; i < h->nic.socket_count; i++) {
+        Xsk *socket = &h->nic.sockets[i];
+        while (socket->in_send != 0) {
+            uint32_t count = xsk_reclaim(socket, done, receive_batch);
+            xdp_settle(h, done, count);
+            if (count < receive_batch) break;
+        }
+    }
+}
+
+void xdp_release_sent(void *host, FrameId frame) {
+    XdpHost *h = static_cast<XdpHost *>(host);
+    uint8_t *state = &h->send_state[frame];
+    *state &= static_cast<uint8_t>(~frame_owned);
+    if (*state == 0) umem_put(&h->nic.umem, frame);
+}
+
+FrameId xdp_take_data_frame(XdpHost *h, uint32_t keep, bool small) {
+    const FramePool &pool = h->nic.umem.pools[static_cast<unsigned>(Pool::data)];
+    FrameId id = pool.free_count > keep ? umem_take(&h->nic.umem, Pool::data) : no_frame;
+    // Pongs and closes are small, and bulk must not keep them.
+    if (id == no_frame && small) id = umem_take(&h->nic.umem, Pool::control);
+    if (id != no_frame) h->send_state[id] = frame_owned;
+    return id;
+}
+
+// A frame of its own for a packet: acknowledgements from their pool; copies of data too when there is no
+// other, since what has been lost must be sent again for anything to become free.
+static FrameId take_packet_frame(XdpHost *h, bool payload) {
+    Umem *umem = &h->nic.umem;
+    FrameId id = umem_take(umem, payload ? Pool::data : Pool::ack);
+    if (id == no_frame) {
+        xdp_take_completions(h);
+        id = umem_take(umem, payload ? Pool::data : Pool::ack);
+    }
+    if (id == no_frame) id = umem_take(umem, payload ? Pool::ack : Pool::control);
+    return id;
+}
+
+static bool fits_in_place(const XdpHost *h, const XdpChannel *channel, const TcpPacket &packet) {
+    const SendPieces *p = packet.payload;
+    if (p == nullptr || !p->whole || p->frame == no_frame) return false;
+    if (h->send_state[p->frame] & frame_queued) return false; // the kernel may not have read it yet
+    return packet.headers.size + channel->ethernet_size <= send_headroom;
+}
+
+static uint64_t place_headers(const XdpHost *h, const XdpChannel *channel, uint8_t *payload,
+                              const TcpPacket &packet) {
+    uint8_t *at = payload - packet.headers.size;
+    memcpy(at, packet.headers.data, packet.headers.size);
+    at -= channel->ethernet_size;
+    memcpy(at, channel->ethernet, channel->ethernet_size);
+    return static_cast<uint64_t>(at - h->nic.umem.base);
+}
+
+static bool refuse(XdpHost *h) {
+    h->send_blocked = true;
+    return false;
+}
+
+bool xdp_send_packet(TcpSink *sink, const TcpPacket &packet) {
+    XdpHost *h = reinterpret_cast<XdpHost *>(reinterpret_cast<uint8_t *>(sink) - offsetof(XdpHost, sink));
+    XdpChannel *channel = h->sending;
+    if (h->nic.mode == NicMode::none || channel->ethernet_size == 0) return refuse(h);
+    if (packet.payload != nullptr && h->queued >= send_batch) {
+        h->batch_full = true;
+        return false;
+    }
+    Xsk *socket = &h->nic.sockets[channel->socket];
+    if (socket->fd < 0 || xsk_room(socket) == 0) return refuse(h);
+    FrameId id;
+    uint8_t *payload;
+    uint32_t size = packet.payload != nullptr ? packet.payload->size : 0;
+    if (fits_in_place(h, channel, packet)) {
+        id = packet.payload->frame;
+        payload = const_cast<uint8_t *>(packet.payload->pieces[0].data);
+    } else {
+        id = take_packet_frame(h, packet.payload != nullptr);
+        if (id == no_frame) {
+            h->counters.no_frame++;
+            return refuse(h);
+        }
+        h->send_state[id] = 0;
+        payload = umem_frame(&h->nic.umem, id) + send_headroom;
+        uint8_t *at = payload;
+        for (unsigned i = 0; packet.payload != nullptr && i < packet.payload->count; i++) {
+            memcpy(at, packet.payload->pieces[i].data, packet.payload->pieces[i].size);
+            at += packet.payload->pieces[i].size;
+        }
+    }
+    uint64_t address = place_headers(h, channel, payload, packet);
+    size += static_cast<uint32_t>(packet.headers.size) + channel->ethernet_size;
+    xsk_send(socket, address, size); // there was room
+    h->send_state[id] |= frame_queued;
+    h->queued++;
+    return true;
+}
+
+void xdp_kick(XdpHost *h) {
+    h->kick_again = false;
+    h->queued = 0;
+    h->batch_full = false;
+    for (uint32_t i = 0; i < h->nic.socket_count; i++) {
+        if (h->nic.sockets[i].fd < 0) continue;
+        int cause = 0, status = xsk_kick(&h->nic.sockets[i], &cause);
+        if (status > 0) h->kick_again = true;
+        if (status >= 0) continue;
+        // What was queued is lost as on any link that is down; TCP repeats it. Whether the interface is still
+        // there is asked of the kernel.
+        h->counters.link_downs++;
+        h->next_look = 0;
+    }
+}
+
+} // namespace wx

@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: MIT
+// The step: what has arrived, what is due, and then everything that is owed in as few kicks as go. A
+// connection that something happened to is put on a list and gets one tcp_output per step, so that an
+// acknowledgement rides on an answer that is written in between. The worst case accepted is a full ring: what
+// does not fit stays with the connections and is tried again in the next step.
+#include "host.h"
+#include "../../base/alloc.h"
+#include "../../tcp/parts.h"
+#include "../link.h"
+
+namespace wx {
+
+static_assert(offsetof(XdpChannel, c) == 0, "a connection is its channel");
+static_assert(send_headroom >= ether_header_size + ether_vlan_size + ip6_header_size + tcp_header_max,
+              "all headers fit in front of the payload");
+
+// How often a caller that never sleeps looks at what the kernel has told; a sleeping one is woken.
+constexpr Nanos look_distance = 10 * ns_per_ms;
+// A full ring or a busy kernel: by then it has sent some.
+constexpr Nanos retry_distance = 20000;
+// The slowest NIC sends its whole ring in less.
+constexpr Nanos completion_limit = ns_per_s;
+// Kicks of one step: then the caller gets its turn, and the rest leaves in the next.
+constexpr int rounds_max = 8;
+
+// ---- open and close ----
+
+static void *place_tables(XdpHost *h) {
+    size_t table = (tcp_table_bytes(h->options.connections * 2) + 63) & ~size_t{63};
+    h->memory = allocate_aligned(64, table + time_wait_bytes(h->options.time_wait));
+    if (h->memory == nullptr) return nullptr;
+    uint8_t seed[8];
+    h->random->fill(h->random, seed, sizeof seed);
+    tcp_table_open(&h->table, h->memory, h->options.connections * 2, load_be64(seed));
+    time_wait_open(&h->tcp.time_wait, static_cast<uint8_t *>(h->memory) + table, h->options.time_wait);
+    return h->memory;
+}
+
+int xdp_host_open(XdpHost *h, const XdpHostOptions &options, const XdpSupport &support, Poller *poller,
+                  const Clock *clock, RandomSource *random, ErrorText *error) {
+    *h = XdpHost();
+    h->options = options;
+    h->support = support;
+    h->poller = poller;
+    h->clock = clock;
+    h->random = random;
+    h->sink.send = xdp_send_packet;
+    h->tcp.random = random;
+    random->fill(random, h->tcp.secret.key, sizeof h->tcp.secret.key);
+    h->tcp.release_receive = FrameRelease{xdp_release_received, h};
+    h->tcp.release_send = FrameRelease{xdp_release_sent, h};
+    size_t limit = size_t{options.connections} * 2;
+    h->channels = static_cast<XdpChannel **>(allocate(limit * sizeof(XdpChannel *)));
+    h->ready = static_cast<XdpChannel **>(allocate(limit * sizeof(XdpChannel *)));
+    h->held = static_cast<HeldTuple *>(allocate(options.time_wait * sizeof(HeldTuple)));
+    if (place_tables(h) == nullptr || h->channels == nullptr || h->ready == nullptr || h->held == nullptr) {
+        xdp_host_close(h);
+        error->begin(WSXDP_E_MEMORY).add("setting up AF_XDP: out of memory; lower connections.max");
+        return WSXDP_E_MEMORY;
+    }
+    h->changes = support.paths.changes(support.paths.context);
+    xdp_host_watch(h, true);
+    return WSXDP_OK;
+}
+
+// Everything that lies in frames goes, then the frames.
+static void close_nic(XdpHost *h) {
+    if (h->watched) {
+        xdp_host_watch(h, false);
+        nic_close(&h->nic);
+        xdp_host_watch(h, true);
+    } else {
+        nic_close(&h->nic);
+    }
+    deallocate(h->send_state);
+    h->send_state = nullptr;
+    h->queued = 0;
+    h->batch_full = h->kick_again = h->send_blocked = false;
+    for (SocketProgress &p : h->progress) p = SocketProgress();
+}
+
+static void release_held(XdpHost *h, bool all) {
+    while (h->held_count != 0) {
+        HeldTuple *oldest = &h->held[h->held_begin];
+        if (!all && time_wait_find(&h->tcp.time_wait, oldest->tuple) != nullptr) return;
+        xdp_release_tuple(h, oldest->tuple, oldest->holder);
+        h->held_begin = (h->held_begin + 1) & (h->options.time_wait - 1);
+        h->held_count--;
+    }
+}
+
+void xdp_host_close(XdpHost *h) {
+    if (h->channels == nullptr) return;
+    for (uint32_t i = 0; i < h->channel_count; i++) {
+        XdpChannel *channel = h->channels[i];
+        channel->attached = false;
+        if (channel->step == DialStep::handshake || channel->step == DialStep::connected)
+            tcp_abort(&channel->c);
+        xdp_mark_dirty(channel);
+    }
+    if (h->nic.mode != NicMode::none) xdp_host_send(h, h->now);
+    while (h->channel_count != 0) xdp_forget(h->channels[h->channel_count - 1]);
+    release_held(h, true);
+    xdp_host_watch(h, false);
+    close_nic(h);
+    deallocate(h->channels);
+    deallocate(h->ready);
+    deallocate(h->held);
+    deallocate(h->memory);
+    *h = XdpHost();
+}
+
+// ---- in ----
+
+static void try_interface(XdpHost *h) {
+    h->nic_retry_at = never;
+    for (uint32_t i = 0; i < h->channel_count && h->nic_retry_at == never; i++)
+        if (h->channels[i]->step == DialStep::interface) xdp_dial_step(h->channels[i]);
+}
+
+static void run_timers(XdpHost *h) {
+    h->deadline = never;
+    for (uint32_t i = 0; i < h->channel_count; i++) {
+        XdpChannel *channel = h->channels[i];
+        if (channel->dial_deadline <= h->now) {
+            channel->dial_deadline = h->now; // passed
+            xdp_dial_step(channel);
+        }
+        if (channel->deadline <= h->now) {
+            tcp_on_timer(&channel->c, h->now);
+            channel->deadline = tcp_deadline(&channel->c);
+            xdp_mark_dirty(channel);
+        }
+        Nanos next = channel->deadline < channel->dial_deadline ? channel->deadline : channel->dial_deadline;
+        if (next < h->deadline) h->deadline = next;
+    }
+    if (h->nic_retry_at < h->deadline) h->deadline = h->nic_retry_at;
+    for (uint32_t i = 0; i < h->nic.socket_count; i++)
+        if (h->progress[i].stopped && h->next_look < h->deadline) h->deadline = h->next_look;
+    if (h->held_count == 0) return;
+    time_wait_expire(&h->tcp.time_wait, h->now);
+    release_held(h, false);
+    if (h->held_count != 0 && h->tcp.time_wait.next_expiry < h->deadline)
+        h->deadline = h->tcp.time_wait.next_expiry;
+}
+
+// The interface vanished: when nothing of it is used any more, it can be opened anew.
+static void mend(XdpHost *h) {
+    release_held(h, true);
+    close_nic(h);
+    h->broken = false;
+}
+
+// A driver that completes nothing any more would starve us of frames for ever. What it had counts as sent:
+// TCP repeats what did not arrive.
+[[gnu::cold]] static void recover(XdpHost *h, uint32_t index) {
+    SocketProgress *p = &h->progress[index];
+    Xsk *socket = &h->nic.sockets[index];
+    if (!p->stopped) {
+        if (h->watched) poller_remove(h->poller, socket->fd);
+        xsk_stop(socket);
+        FrameId frames[64];
+        for (uint32_t count = 1; count != 0;) {
+            count = xsk_stranded(socket, frames, 64);
+            xdp_settle(h, frames, count);
+        }
+        p->stopped = true;
+        p->stopped_at = h->now;
+        h->counters.recoveries++;
+    }
+    ErrorText error;
+    int status = nic_reopen(&h->nic, index, &error);
+    if (status == WSXDP_E_AGAIN && h->now - p->stopped_at < nic_retry_limit) {
+        if (h->next_look < h->deadline) h->deadline = h->next_look;
+        return;
+    }
+    if (status < 0) {
+        xdp_nic_lost(h, ": its AF_XDP socket stopped sending and could not be opened again");
+        return;
+    }
+    if (h->watched) poller_add(h->poller, socket->fd, link_driver_tag, true, false);
+    xsk_refill(socket, 0);
+    *p = SocketProgress();
+}
+
+static void check_sockets(XdpHost *h) {
+    // Who has nothing to send asks for no completions, and that must not look like a driver that has none.
+    xdp_take_completions(h);
+    for (uint32_t i = 0; i < h->nic.socket_count && !h->broken; i++) {
+        SocketProgress *p = &h->progress[i];
+        const Xsk *socket = &h->nic.sockets[i];
+        if (p->stopped) {
+            recover(h, i);
+        } else if (socket->in_send == 0 || socket->counters.completed != p->completed || p->since == 0) {
+            p->completed = socket->counters.completed;
+            p->since = h->now;
+        } else if (h->now - p->since > completion_limit) {
+            recover(h, i);
+        }
+    }
+}
+
+bool xdp_host_receive(XdpHost *h, Nanos now, Tick tick) {
+    h->now = now;
+    h->tick = tick;
+    bool moved = false;
+    if (now >= h->next_look) {
+        h->next_look = now + look_distance;
+        xdp_follow_paths(h);
+        check_sockets(h);
+    }
+    if (h->broken) mend(h);
+    if (h->opening != 0 && now >= h->nic_retry_at) {
+        try_interface(h);
+        moved = true;
+    }
+    moved |= xdp_take_frames(h);
+    if (now >= h->deadline) {
+        run_timers(h);
+        moved = true;
+    }
+    return moved;
+}
+
+static bool wants(const XdpChannel *channel, bool *readable, bool *writable) {
+    *readable = channel->want_read && xdp_readable(channel);
+    *writable = channel->want_write && xdp_writable(channel);
+    return *readable || *writable;
+}
+
+int xdp_host_ready(XdpHost *h, PollerEvent *out, int cap) {
+    int count = 0;
+    for (uint32_t i = 0; i < h->ready_count && count < cap;) {
+        XdpChannel *channel = h->ready[i];
+        bool readable, writable;
+        if (wants(channel, &readable, &writable)) {
+            out[count++] = {channel->tag, readable, writable, channel->step == DialStep::failed};
+            i++;
+            continue;
+        }
+        // A short write waits for room that other connections' frames may give: asked about again.
+        if (channel->want_write) {
+            i++;
+            continue;
+        }
+        channel->listed = false;
+        h->ready[i] = h->ready[--h->ready_count];
+    }
+    return count;
+}
+
+bool xdp_host_waiting(const XdpHost *h) {
+    for (uint32_t i = 0; i < h->nic.socket_count; i++)
+        if (h->nic.sockets[i].fd >= 0 && xsk_has_input(&h->nic.sockets[i])) return true;
+    if (h->dirty != nullptr && !h->send_blocked) return true;
+    bool readable, writable;
+    for (uint32_t i = 0; i < h->ready_count; i++)
+        if (wants(h->ready[i], &readable, &writable)) return true;
+    return false;
+}
+
+// ---- out ----
+
+static void hold_tuple(XdpHost *h, XdpChannel *channel) {
+    if (h->held_count == h->options.time_wait) {
+        // The oldest makes room, as in the table of TIME-WAIT.
+        HeldTuple *oldest = &h->held[h->held_begin];
+        xdp_release_tuple(h, oldest->tuple, oldest->holder);
+        h->held_begin = (h->held_begin + 1) & (h->options.time_wait - 1);
+        h->held_count--;
+    }
+    h->held[(h->held_begin + h->held_count++) & (h->options.time_wait - 1)] = {channel->c.tuple,
+                                                                               channel->holder};
+    tcp_table_remove(&h->table, channel->c.tuple);
+    channel->installed = false;
+    channel->holder = -1;
+}
+
+static void take_notices(XdpChannel *channel) {
+    uint32_t notices = tcp_take_notices(&channel->c);
+    if (notices == 0 || !channel->attached) return;
+    if ((notices & tcp_peer_stalled) && !channel->noticed) {
+        channel->error.begin(0).add("the peer's receive window is closed: it does not read what we send");
+        channel->noticed = true;
+    }
+    if ((notices & tcp_peer_resumed) && !channel->noticed) {
+        channel->error.begin(0).add("the peer reads again");
+        channel->noticed = true;
+    }
+}
+
+// What the connection owes. false: it is gone.
+static bool serve(XdpHost *h, XdpChannel *channel, bool *left) {
+    TcpConnection *c = &channel->c;
+    if (channel->step == DialStep::handshake || channel->step == DialStep::connected ||
+        channel->step == DialStep::failed) {
+        h->sending = channel;
+        h->batch_full = false;
+        bool blocked_before = h->send_blocked;
+        h->send_blocked = false;
+        tcp_output(c, &h->sink, h->now);
+        *left = h->batch_full || h->send_blocked;
+        h->send_blocked |= blocked_before;
+        channel->deadline = tcp_deadline(c);
+        if (channel->deadline < h->deadline) h->deadline = channel->deadline;
+        take_notices(channel);
+    }
+    if (channel->attached) {
+        if (channel->want_read || channel->want_write) xdp_list_ready(channel);
+        return true;
+    }
+    if (*left) return true;
+    if (c->state == TcpState::time_wait && channel->installed) {
+        tcp_retire(c, h->now);
+        if (c->state != TcpState::closed) return true;
+        hold_tuple(h, channel);
+        if (h->tcp.time_wait.next_expiry < h->deadline) h->deadline = h->tcp.time_wait.next_expiry;
+    }
+    if (c->state != TcpState::closed || c->send_reset) return true;
+    xdp_forget(channel);
+    return false;
+}
+
+static void serve_all(XdpHost *h) {
+    XdpChannel *list = h->dirty;
+    h->dirty = nullptr;
+    while (list != nullptr) {
+        XdpChannel *channel = list;
+        list = channel->next_dirty;
+        channel->dirty = false;
+        bool left = false;
+        if (serve(h, channel, &left) && left) xdp_mark_dirty(channel);
+    }
+}
+
+void xdp_host_send(XdpHost *h, Nanos now) {
+    if (h->dirty == nullptr && !h->kick_again) return;
+    h->now = now;
+    for (int i = 0; i < rounds_max; i++) {
+        xdp_take_completions(h);
+        h->send_blocked = false;
+        serve_all(h);
+        xdp_kick(h);
+        if (h->dirty == nullptr || h->send_blocked) break;
+    }
+    bool again = h->dirty != nullptr || h->kick_again;
+    if (again && now + retry_distance < h->deadline) h->deadline = now + retry_distance;
+}
+
+bool xdp_host_notice(XdpHost *h, uint64_t *tag, ErrorText *out) {
+    for (uint32_t i = 0; i < h->channel_count; i++) {
+        XdpChannel *channel = h->channels[i];
+        if (!channel->noticed) continue;
+        channel->noticed = false;
+        if (!channel->attached || channel->step != DialStep::connected) continue;
+        *tag = channel->tag;
+        *out = channel->error;
+        return true;
+    }
+    return false;
+}
+
+} // namespace wx

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: MIT
+// Options and facts to what an XdpHost is opened with: reads the interface's queues, hash and offloads when
+// the first connection names it, warns of what would lose packets, and refuses at open what this process may
+// not do. Moves no packet itself. Cold; the worst case accepted is an interface whose driver tells nothing,
+// which is then taken to have one queue.
+#include "xdp.h"
+#include "../base/alloc.h"
+#include "../host/nic_facts.h"
+#include "../host/routes.h"
+#include "../ring/region.h"
+#include <net/if.h>
+
+namespace wx {
+
+struct XdpTransport {
+    const Options *options = nullptr;
+    Routes *routes = nullptr;
+    NicFacts facts; // its RSS tables are looked at as long as the interface is ours
+    XdpHost host;
+};
+
+XdpHost *xdp_transport_host(XdpTransport *xdp) { return &xdp->host; }
+
+// Frames beyond this do not fit into 2,048 bytes with what the kernel keeps in front.
+constexpr uint32_t small_frame_mtu = 2048 - receive_headroom - ether_header_size - ether_vlan_size;
+
+static uint32_t frame_bytes(const Options &o, uint32_t mtu) {
+    int64_t asked = o.integer(Option::xdp_frame_bytes);
+    if (asked == 0) return mtu > small_frame_mtu ? 4096 : 2048;
+    return static_cast<uint32_t>(asked);
+}
+
+// Merged packets are larger than a frame, and are dropped.
+static void warn(const NicFacts &facts, NicOptions *out) {
+    Writer text{ByteSpan(out->warning, sizeof out->warning - 1)};
+    bool merges = facts.lro == Known::yes || facts.gro_hw == Known::yes;
+    if (!merges) return;
+    text.text("interface ");
+    text.text(facts.name);
+    text.text(" merges received packets, which do not fit into AF_XDP's frames then: ethtool -K ");
+    text.text(facts.name);
+    text.text(facts.lro == Known::yes ? " lro off" : " rx-gro-hw off");
+    *text.at = 0;
+}
+
+static int describe(void *context, uint32_t ifindex, NicOptions *out, ErrorText *error) {
+    XdpTransport *xdp = static_cast<XdpTransport *>(context);
+    const Options &o = *xdp->options;
+    *out = NicOptions();
+    LinkFacts link;
+    int status = routes_link(xdp->routes, ifindex, &link, error);
+    if (status >= 0) status = nic_facts_read(link.name, &xdp->facts, error);
+    if (status < 0) return status;
+    const NicFacts &facts = xdp->facts;
+    out->ifindex = ifindex;
+    memcpy(out->interface, link.name, sizeof out->interface);
+    out->mode = static_cast<NicModeChoice>(o.integer(Option::xdp_mode));
+    out->queue = o.integer(Option::xdp_queue);
+    out->umem.frames =
+        static_cast<uint32_t>(power_of_two_at_least(static_cast<uint64_t>(o.integer(Option::xdp_frames))));
+    out->umem.frame_bytes = frame_bytes(o, link.mtu);
+    out->umem.hugepages = o.flag(Option::xdp_hugepages);
+    out->tuples = xdp->host.options.connections * 2 + xdp->host.options.time_wait;
+    out->nic_timestamps = o.integer(Option::timestamps) == 3;
+    out->dispatcher = o.flag(Option::xdp_dispatcher);
+    out->busy_poll = o.flag(Option::xdp_busy_poll);
+    out->busy_poll_us = static_cast<uint32_t>(o.integer(Option::xdp_busy_poll_us));
+    out->busy_poll_budget = static_cast<uint32_t>(o.integer(Option::xdp_busy_poll_budget));
+    out->queues = facts.receive_queues != 0 ? facts.receive_queues : 1;
+    out->rss.key = facts.rss_key;
+    out->rss.key_bytes = facts.rss_key_bytes;
+    out->rss.queues = facts.rss_table;
+    out->rss.queue_count = facts.rss_table_size;
+    out->toeplitz = facts.rss_hash == RssHash::toeplitz && !facts.rss_symmetric;
+    out->ports_hashed4 = facts.rss_hashes_ports4 == Known::yes;
+    out->ports_hashed6 = facts.rss_hashes_ports6 == Known::yes;
+    warn(facts, out);
+    return WSXDP_OK;
+}
+
+static TcpConfig tcp_config(const Options &o) {
+    static const CongestionKind kinds[] = {CongestionKind::cubic, CongestionKind::newreno,
+                                           CongestionKind::none};
+    TcpConfig c;
+    c.receive_bytes = static_cast<uint32_t>(o.integer(Option::xdp_receive_bytes));
+    c.held_bytes = c.receive_bytes;
+    c.send_bytes = static_cast<uint32_t>(o.integer(Option::xdp_send_bytes));
+    c.congestion = kinds[o.integer(Option::xdp_congestion)];
+    c.rtt.min = o.integer(Option::xdp_rto_min_ns);
+    c.ack_segments = static_cast<uint32_t>(o.integer(Option::xdp_ack_segments));
+    c.ack_delay = o.integer(Option::xdp_ack_delay_ns);
+    c.user_timeout = o.integer(Option::xdp_user_timeout_ns);
+    c.keepalive_idle = o.integer(Option::xdp_keepalive_ns);
+    c.time_wait = o.integer(Option::xdp_time_wait_ns);
+    return c;
+}
+
+static int check_options(const Options &o, const TcpConfig &tcp, ErrorText *error) {
+    int64_t frame = o.integer(Option::xdp_frame_bytes);
+    if (frame != 0 && frame != 2048 && frame != 4096) {
+        error->begin(WSXDP_E_OPTION_RANGE).add("option xdp.frame_bytes=").number(frame);
+        error->add(": the kernel takes frames of 2048 or 4096 bytes; 0 picks one");
+        return WSXDP_E_OPTION_RANGE;
+    }
+    const char *problem = tcp_config_problem(tcp);
+    if (problem == nullptr) return WSXDP_OK;
+    error->begin(WSXDP_E_INVALID).add("xdp options: ").add(problem);
+    return WSXDP_E_INVALID;
+}
+
+static int check_process(ErrorText *error) {
+    if (xdp_program_image(false).size == 0) {
+        XdpProgram none; // says what is missing in this build
+        return xdp_program_load(&none, XdpProgramOptions(), error);
+    }
+    ProcessFacts facts;
+    process_facts_read(&facts);
+    uint8_t text[96];
+    Writer missing{ByteSpan(text, sizeof text)};
+    missing_capabilities(facts, &missing);
+    if (missing.size() == 0) return WSXDP_OK;
+    error->begin(WSXDP_E_PERMISSION).add("transport=xdp needs ").add(missing.view());
+    error->add(
+        "; run as root, or setcap cap_net_admin,cap_net_raw,cap_bpf+ep PROGRAM (wsxdp doctor says more)");
+    return WSXDP_E_PERMISSION;
+}
+
+static int open_host(XdpTransport *xdp, const XdpPlace &place, ErrorText *error) {
+    const Options &o = *xdp->options;
+    XdpHostOptions host;
+    host.tcp = tcp_config(o);
+    host.checksums = o.integer(Option::xdp_checksum) == 0 ? ChecksumPolicy::verify : ChecksumPolicy::trust;
+    host.connections = static_cast<uint32_t>(place.connections);
+    host.vlan = static_cast<int32_t>(o.integer(Option::xdp_vlan));
+    int status = check_options(o, host.tcp, error);
+    if (status >= 0) status = routes_open(&xdp->routes, error);
+    const char *interface = o.text(Option::xdp_interface);
+    LinkFacts link;
+    if (status >= 0 && interface[0] != 0) {
+        status = routes_link_by_name(xdp->routes, interface, &link, error);
+        host.ifindex = link.index;
+    }
+    if (status < 0) return status;
+    XdpSupport support;
+    support.paths = routes_paths(xdp->routes);
+    support.context = xdp;
+    support.describe = describe;
+    return xdp_host_open(&xdp->host, host, support, place.poller, place.clock, place.random, error);
+}
+
+int xdp_transport_open(const Options *options, const XdpPlace &place, XdpTransport **out, ErrorText *error) {
+    *out = nullptr;
+    bool fallback = options->integer(Option::fallback) == 1;
+    int status = fallback ? WSXDP_OK : check_process(error);
+    if (status < 0) return status;
+    XdpTransport *xdp = allocate_object<XdpTransport>();
+    if (xdp == nullptr) {
+        error->begin(WSXDP_E_MEMORY).add("opening transport=xdp: out of memory");
+        return WSXDP_E_MEMORY;
+    }
+    xdp->options = options;
+    status = open_host(xdp, place, error);
+    if (status < 0) {
+        xdp_transport_close(xdp);
+        return status;
+    }
+    *out = xdp;
+    return status;
+}
+
+void xdp_transport_close(XdpTransport *xdp) {
+    if (xdp == nullptr) return;
+    xdp_host_close(&xdp->host);
+    routes_close(xdp->routes);
+    deallocate(xdp);
+}
+
+} // namespace wx

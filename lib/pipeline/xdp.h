@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+// transport=xdp of a handle: what joins lib/link/xdp, which moves packets, to lib/host, which knows the
+// kernel's routes and the interface's facts, and to the options.
+#pragma once
+#include "../link/xdp/xdp_link.h"
+#include "options.h"
+
+namespace wx {
+
+struct XdpTransport;
+struct XdpPlace { // what it stands on
+    Poller *poller;
+    const Clock *clock;
+    RandomSource *random;
+    size_t connections;
+};
+
+// Opens what needs no peer: checks that the process may do it and that xdp.interface exists. The interface
+// itself is taken by the first connection. E_PERMISSION, E_XDP_INTERFACE, E_UNSUPPORTED, E_INVALID, E_SYSTEM,
+// E_MEMORY with a sentence. options: kept by the caller.
+int xdp_transport_open(const Options *options, const XdpPlace &place, XdpTransport **out, ErrorText *error);
+void xdp_transport_close(XdpTransport *xdp); // nullptr is harmless
+XdpHost *xdp_transport_host(XdpTransport *xdp);
+
+} // namespace wx
