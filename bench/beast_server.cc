@@ -32,7 +32,8 @@ using Error = beast::error_code;
 
 const char usage[] =
     "usage: beast_server [option ...]\n"
-    "  --port N           listen on 127.0.0.1:N; 0, the default, for any free one\n"
+    "  --address A        listen on this address; 127.0.0.1 is the default\n"
+    "  --port N           at this port; 0, the default, for any free one\n"
     "  --tls CERT KEY     wss, with these PEM files\n"
     "  --deflate          agree to permessage-deflate\n"
     "  --stream           send messages instead of echoing\n"
@@ -46,7 +47,7 @@ const char usage[] =
 
 struct Options {
     int port = 0, pin = -1;
-    std::string cert, key;
+    std::string address = "127.0.0.1", cert, key;
     bool deflate = false, stream = false, binary = false;
     size_t payload = 64, fragment = 0;
     long rate = 0, messages = 0, connections = 0;
@@ -227,6 +228,8 @@ bool read_options(int argc, char **argv, Options *out) {
             out->key = argv[++i];
         } else if (i + 1 >= argc)
             return false;
+        else if (name == "--address")
+            out->address = argv[++i];
         else if (name == "--port")
             out->port = atoi(argv[++i]);
         else if (name == "--pin")
@@ -254,7 +257,7 @@ void serve(Server &server) {
         server.tls->use_certificate_chain_file(options.cert);
         server.tls->use_private_key_file(options.key, asio::ssl::context::pem);
     }
-    tcp::endpoint where(asio::ip::address_v4::loopback(), static_cast<unsigned short>(options.port));
+    tcp::endpoint where(asio::ip::make_address(options.address), static_cast<unsigned short>(options.port));
     tcp::acceptor acceptor(server.context, where);
     printf("%d\n", acceptor.local_endpoint().port());
     fflush(stdout);

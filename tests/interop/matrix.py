@@ -23,6 +23,7 @@ class Matrix:
     deflate = None
     options = ()
     smallest = 0
+    place = support.LOOPBACK
 
     def start(self):
         raise NotImplementedError
@@ -32,7 +33,7 @@ class Matrix:
         if self.deflate is not None:
             settings += ["deflate=yes", "deflate.min_bytes=0"]
         with self.start() as port:
-            return client(url(port, self.tls, path), *settings, "--", *commands, "info:extensions")
+            return client(url(port, self.tls, path, self.place), *settings, "--", *commands, "info:extensions")
 
     def test_echo_at_every_boundary(self):
         said = self.run_with(*everything("echo", self.smallest), "close:1000:done")

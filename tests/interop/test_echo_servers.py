@@ -10,7 +10,7 @@ from support import client, url
 
 class LibwebsocketsPlain(Matrix, unittest.TestCase):
     def start(self):
-        return support.libwebsockets(self.tls)
+        return support.libwebsockets(self.tls, self.place)
 
 
 class LibwebsocketsTls(LibwebsocketsPlain):
@@ -27,7 +27,7 @@ class BeastPlain(Matrix, unittest.TestCase):
     fragment = 0
 
     def start(self):
-        return support.beast(self.tls, self.deflate is not None, self.fragment)
+        return support.beast(self.tls, self.deflate is not None, self.fragment, self.place)
 
 
 class BeastTls(BeastPlain):
@@ -54,7 +54,7 @@ class PackagedLibwebsocketsServer(unittest.TestCase):
 
     def start(self):
         port = support.free_port()
-        return support.listening(port, "libwebsockets-test-server", "-p", str(port), "-i", "lo")
+        return support.listening(support.LOOPBACK, port, "libwebsockets-test-server", "-p", str(port), "-i", "lo")
 
     def test_counts(self):
         with self.start() as port:

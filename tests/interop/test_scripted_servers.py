@@ -10,7 +10,7 @@ from matrix import Scripted
 
 class WebsocketsPlain(Scripted, unittest.TestCase):
     def start(self):
-        return support.websockets(self.tls, self.deflate)
+        return support.websockets(self.tls, self.deflate, self.place)
 
 
 class WebsocketsTls(WebsocketsPlain):
@@ -28,7 +28,7 @@ class WebsocketsDeflateTls(WebsocketsPlain):
 
 class NodePlain(Scripted, unittest.TestCase):
     def start(self):
-        return support.node(self.tls, self.deflate)
+        return support.node(self.tls, self.deflate, self.place)
 
 
 class NodeTls(NodePlain):
@@ -42,15 +42,19 @@ class NodeDeflate(NodePlain):
 class NginxInFront(Scripted, unittest.TestCase):
     tls = True
 
+    def behind_nginx(self, protocols):
+        return Stack(support.websockets(deflate=self.deflate, place=self.place),
+                     lambda port: support.nginx(port, protocols, self.place))
+
     def start(self):
-        return Stack(support.websockets(), support.nginx)
+        return self.behind_nginx("TLSv1.3")
 
 
 class NginxInFrontOlderTls(NginxInFront):
     deflate = {}
 
     def start(self):
-        return Stack(support.websockets(deflate={}), lambda port: support.nginx(port, "TLSv1.2"))
+        return self.behind_nginx("TLSv1.2")
 
 
 class Stack:

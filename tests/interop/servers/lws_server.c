@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* lws_server [CERT KEY]: an echoing peer made of Debian's libwebsockets, with its permessage-deflate. Prints
+/* lws_server ADDRESS [CERT KEY]: an echoing peer made of libwebsockets, with its permessage-deflate. Prints
  * its port; ends with its standard input. What it has not sent back yet it keeps whole; messages of any size.
  */
 #include <libwebsockets.h>
@@ -90,16 +90,17 @@ int main(int argc, char **argv) {
     struct pollfd input = {STDIN_FILENO, POLLIN, 0};
     struct lws_context *context;
     struct lws_vhost *vhost;
+    if (argc < 2) return 2;
     memset(&info, 0, sizeof info);
     lws_set_log_level(LLL_ERR, NULL);
-    info.iface = "127.0.0.1";
+    info.iface = argv[1];
     info.protocols = protocols;
     info.extensions = extensions;
     info.options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS;
-    if (argc > 2) {
+    if (argc > 3) {
         info.options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
-        info.ssl_cert_filepath = argv[1];
-        info.ssl_private_key_filepath = argv[2];
+        info.ssl_cert_filepath = argv[2];
+        info.ssl_private_key_filepath = argv[3];
     }
     context = lws_create_context(&info);
     vhost = context ? lws_create_vhost(context, &info) : NULL;

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""websockets_server.py [--tls CERT KEY] [--deflate JSON]: a peer made of Debian's python3-websockets.
+"""websockets_server.py [--address A] [--tls CERT KEY] [--deflate JSON]: a peer made of Debian's python3-websockets.
 
 Prints its port; ends with its standard input. The path chooses what it does: /echo sends messages back, frame by
 frame as they came in size; /hash answers "KIND SIZE SHA256"; and both do as they are asked by "get KIND SIZE
@@ -64,6 +64,7 @@ async def serve(peer):
 
 async def main():
     parser = argparse.ArgumentParser()
+    parser.add_argument("--address", default="127.0.0.1")
     parser.add_argument("--tls", nargs=2)
     parser.add_argument("--deflate", type=json.loads)
     options = parser.parse_args()
@@ -73,7 +74,7 @@ async def main():
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*options.tls)
     extensions = [] if options.deflate is None else [ServerPerMessageDeflateFactory(**options.deflate)]
-    server = await websockets.serve(serve, "127.0.0.1", 0, ssl=context, compression=None, extensions=extensions,
+    server = await websockets.serve(serve, options.address, 0, ssl=context, compression=None, extensions=extensions,
                                     max_size=None, ping_interval=None)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// ws_server.js [--tls CERT KEY] [--deflate JSON]: a peer made of Debian's node-ws. Prints its port; ends with its
-// standard input. It does what websockets_server.py does, in the same words.
+// ws_server.js [--address A] [--tls CERT KEY] [--deflate JSON]: a peer made of Debian's node-ws. Prints its port;
+// ends with its standard input. It does what websockets_server.py does, in the same words.
 'use strict';
 const crypto = require('crypto');
 const fs = require('fs');
@@ -47,6 +47,7 @@ function obey(peer, text) {
     return true;
 }
 
+const address = option('--address', 1) || ['127.0.0.1'];
 const tls = option('--tls', 2);
 const deflate = option('--deflate', 1);
 const server = tls ? https.createServer({ cert: fs.readFileSync(tls[0]), key: fs.readFileSync(tls[1]) })
@@ -63,5 +64,5 @@ sockets.on('connection', (peer, request) => {
         else peer.send(data, { binary });
     });
 });
-server.listen(0, '127.0.0.1', () => console.log(server.address().port));
+server.listen(0, address[0], () => console.log(server.address().port));
 process.stdin.on('end', () => process.exit(0)).resume();
