@@ -173,6 +173,7 @@ int nic_reopen(XdpNic *nic, uint32_t index, ErrorText *error) {
         if (i != index && nic->sockets[i].fd >= 0) shared = &nic->sockets[i];
     Xsk *x = &nic->sockets[index];
     uint32_t queue = x->queue;
+    xsk_close(x); // what xsk_stop has left
     int status = xsk_open(x, &nic->umem, socket_options(nic, nic->mode, queue), shared, error);
     if (status < 0) x->queue = queue; // for the next try
     if (status >= 0) status = xdp_program_set_socket(&nic->program, queue, x->fd, error);

@@ -10,7 +10,7 @@
 //
 // The order of a step: xsk_refill, xsk_receive, (process), xsk_reclaim when TX frames are wanted, xsk_send
 // for each frame, xsk_kick once. A socket that is closed or stopped (fd -1) has no rings: of these only
-// xsk_reclaim may be called, and gives nothing.
+// xsk_has_input and xsk_reclaim may be called, and give nothing.
 #pragma once
 #include "umem.h"
 
@@ -119,7 +119,8 @@ void xsk_refill(Xsk *x, uint32_t keep);
 // What has arrived; each frame is the caller's until umem_put.
 uint32_t xsk_receive(Xsk *x, XskDescriptor *out, uint32_t cap);
 inline bool xsk_has_input(const Xsk *x) {
-    return __atomic_load_n(x->receive.producer, __ATOMIC_ACQUIRE) != x->receive.ours;
+    return x->receive.producer != nullptr &&
+           __atomic_load_n(x->receive.producer, __ATOMIC_ACQUIRE) != x->receive.ours;
 }
 // Frames whose sending is over, in any order; returns how many.
 uint32_t xsk_reclaim(Xsk *x, FrameId *out, uint32_t cap);
