@@ -61,8 +61,14 @@ static void plan_options(const TcpConnection *c, Nanos now, Plan *plan) {
 // The window field for this moment, and the right edge that the peer reads from it.
 static uint16_t select_window(const TcpConnection *c, uint32_t next, uint32_t *edge) {
     uint32_t target = tcp_window_target(c);
-    if (seq_diff(target, c->advertised) < static_cast<int32_t>(tcp_window_step(c))) target = c->advertised;
-    int32_t open = seq_diff(target, next);
+    int32_t open = seq_diff(target, next), gain = seq_diff(target, c->advertised);
+    // Small steps add up to silly windows only where the window is small. A wide one follows what is read by
+    // the byte: its size then stays the same, and a peer that predicts headers predicts the next one.
+    bool wide = open >= static_cast<int32_t>(c->config.receive_bytes / 2);
+    if (gain < 0 || (gain < static_cast<int32_t>(tcp_window_step(c)) && !wide)) {
+        target = c->advertised;
+        open = seq_diff(target, next);
+    }
     uint32_t window = open > 0 ? static_cast<uint32_t>(open) : 0;
     uint32_t field = window >> c->receive_scale;
     // Rounded up, so that the edge never moves left; tcp_window_target has kept back what that may promise.
