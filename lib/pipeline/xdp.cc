@@ -15,6 +15,7 @@ namespace wx {
 struct XdpTransport {
     const Options *options = nullptr;
     Routes *routes = nullptr;
+    XdpPaths paths; // of routes
     NicFacts facts; // its RSS tables are looked at as long as the interface is ours
     XdpHost host;
 };
@@ -43,12 +44,71 @@ static void warn(const NicFacts &facts, NicOptions *out) {
     *text.at = 0;
 }
 
+// ---- the process and the interface that is named ----
+
+static int check_process(ErrorText *error) {
+    if (xdp_program_image(false).size == 0) {
+        XdpProgram none; // says what is missing in this build
+        return xdp_program_load(&none, XdpProgramOptions(), error);
+    }
+    ProcessFacts facts;
+    process_facts_read(&facts);
+    uint8_t text[96];
+    Writer missing{ByteSpan(text, sizeof text)};
+    missing_capabilities(facts, &missing);
+    if (missing.size() == 0) return WSXDP_OK;
+    error->begin(WSXDP_E_PERMISSION).add("transport=xdp needs ").add(missing.view());
+    error->add(
+        "; run as root, or setcap cap_net_admin,cap_net_raw,cap_bpf+ep PROGRAM (wsxdp doctor says more)");
+    return WSXDP_E_PERMISSION;
+}
+
+static int named_interface(XdpTransport *xdp, LinkFacts *link, ErrorText *error) {
+    const char *name = xdp->options->text(Option::xdp_interface);
+    int status = routes_link_by_name(xdp->routes, name, link, error);
+    if (status < 0 || (link->ethernet && !link->loopback)) return status;
+    error->begin(WSXDP_E_XDP_INTERFACE).add("option xdp.interface=").add(name).add(": AF_XDP needs Ethernet");
+    error->add(link->loopback ? ", and this is the loopback device"
+                              : ", and this is a device of another kind");
+    error->add("; name the interface that leads to the peer, or none, and the route decides");
+    return WSXDP_E_XDP_INTERFACE;
+}
+
+// An interface is given by its name, and which one has that name may change as long as it is not ours.
+static int route(void *context, const IpAddress &remote, uint32_t interface, XdpRoute *out,
+                 ErrorText *error) {
+    XdpTransport *xdp = static_cast<XdpTransport *>(context);
+    LinkFacts link;
+    const bool named = xdp->options->text(Option::xdp_interface)[0] != 0;
+    if (named && xdp->host.nic.mode == NicMode::none) {
+        int status = named_interface(xdp, &link, error);
+        if (status < 0) return status;
+        xdp->host.options.ifindex = link.index;
+        if (interface != 0) interface = link.index;
+    }
+    int status = xdp->paths.route(xdp->paths.context, remote, interface, out, error);
+    if (status != WSXDP_E_UNREACHABLE || link.index == 0 || link.up) return status;
+    // An interface that is down has no routes: they are not what is missing.
+    error->begin(WSXDP_E_XDP_LINK_DOWN).add("interface ").add(link.name).add(" is down; ip link set ");
+    error->add(link.name).add(" up");
+    return WSXDP_E_XDP_LINK_DOWN;
+}
+static int neighbor(void *context, const XdpRoute &way, uint8_t mac[6], ErrorText *error) {
+    const XdpPaths &paths = static_cast<XdpTransport *>(context)->paths;
+    return paths.neighbor(paths.context, way, mac, error);
+}
+static uint64_t changes(void *context) {
+    const XdpPaths &paths = static_cast<XdpTransport *>(context)->paths;
+    return paths.changes(paths.context);
+}
+
 static int describe(void *context, uint32_t ifindex, NicOptions *out, ErrorText *error) {
     XdpTransport *xdp = static_cast<XdpTransport *>(context);
     const Options &o = *xdp->options;
     *out = NicOptions();
     LinkFacts link;
-    int status = routes_link(xdp->routes, ifindex, &link, error);
+    int status = check_process(error); // with fallback=socket nobody has looked yet
+    if (status >= 0) status = routes_link(xdp->routes, ifindex, &link, error);
     if (status >= 0) status = nic_facts_read(link.name, &xdp->facts, error);
     if (status < 0) return status;
     const NicFacts &facts = xdp->facts;
@@ -108,22 +168,7 @@ static int check_options(const Options &o, const TcpConfig &tcp, ErrorText *erro
     return WSXDP_E_INVALID;
 }
 
-static int check_process(ErrorText *error) {
-    if (xdp_program_image(false).size == 0) {
-        XdpProgram none; // says what is missing in this build
-        return xdp_program_load(&none, XdpProgramOptions(), error);
-    }
-    ProcessFacts facts;
-    process_facts_read(&facts);
-    uint8_t text[96];
-    Writer missing{ByteSpan(text, sizeof text)};
-    missing_capabilities(facts, &missing);
-    if (missing.size() == 0) return WSXDP_OK;
-    error->begin(WSXDP_E_PERMISSION).add("transport=xdp needs ").add(missing.view());
-    error->add(
-        "; run as root, or setcap cap_net_admin,cap_net_raw,cap_bpf+ep PROGRAM (wsxdp doctor says more)");
-    return WSXDP_E_PERMISSION;
-}
+static bool falls_back(const Options &o) { return o.integer(Option::fallback) == 1; }
 
 static int open_host(XdpTransport *xdp, const XdpPlace &place, ErrorText *error) {
     const Options &o = *xdp->options;
@@ -134,15 +179,20 @@ static int open_host(XdpTransport *xdp, const XdpPlace &place, ErrorText *error)
     host.vlan = static_cast<int32_t>(o.integer(Option::xdp_vlan));
     int status = check_options(o, host.tcp, error);
     if (status >= 0) status = routes_open(&xdp->routes, error);
-    const char *interface = o.text(Option::xdp_interface);
-    LinkFacts link;
-    if (status >= 0 && interface[0] != 0) {
-        status = routes_link_by_name(xdp->routes, interface, &link, error);
-        host.ifindex = link.index;
-    }
     if (status < 0) return status;
+    if (o.text(Option::xdp_interface)[0] != 0) {
+        LinkFacts link;
+        status = named_interface(xdp, &link, error);
+        if (status < 0 && !falls_back(o)) return status; // else each connection says it, and goes on
+        if (status >= 0) host.ifindex = link.index;
+    }
     XdpSupport support;
-    support.paths = routes_paths(xdp->routes);
+    xdp->paths = routes_paths(xdp->routes);
+    support.paths = xdp->paths;
+    support.paths.context = xdp;
+    support.paths.route = route;
+    support.paths.neighbor = neighbor;
+    support.paths.changes = changes;
     support.context = xdp;
     support.describe = describe;
     return xdp_host_open(&xdp->host, host, support, place.poller, place.clock, place.random, error);
@@ -150,8 +200,7 @@ static int open_host(XdpTransport *xdp, const XdpPlace &place, ErrorText *error)
 
 int xdp_transport_open(const Options *options, const XdpPlace &place, XdpTransport **out, ErrorText *error) {
     *out = nullptr;
-    bool fallback = options->integer(Option::fallback) == 1;
-    int status = fallback ? WSXDP_OK : check_process(error);
+    int status = falls_back(*options) ? WSXDP_OK : check_process(error);
     if (status < 0) return status;
     XdpTransport *xdp = allocate_object<XdpTransport>();
     if (xdp == nullptr) {
