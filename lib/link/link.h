@@ -47,6 +47,7 @@ struct Channel {
     int fd = -1;           // to wait on; -1 when there is none
     void *state = nullptr; // backend's own
     bool stamped = false;  // reads ask for time stamps
+    bool polled = false;   // fd is in the poller
 };
 
 struct LinkBackend {
@@ -78,7 +79,8 @@ struct LinkDriver {
     bool (*receive)(void *context, Nanos now, Tick tick); // arrivals and timers; whether anything moved
     // Channels that can do what they are watched for, level-triggered; returns how many.
     int (*ready)(void *context, PollerEvent *out, int cap);
-    void (*send)(void *context, Nanos now);
+    // What is owed; whether there is something for `notice` to tell.
+    bool (*send)(void *context, Nanos now);
     Nanos (*deadline)(const void *context); // of the next receive or send that does something by itself
     bool (*waiting)(const void *context);   // something is to be done now: nobody may sleep
     void (*watch)(void *context,

@@ -93,7 +93,10 @@ static void flush_corked(Engine *e) {
 // ---- one round of the stages ----
 
 static bool direct(const Engine *e) {
-    return e->transport.unsettled_count == 0 && e->transport.live_count <= direct_max;
+    const Transport &t = e->transport;
+    // A driver knows which of its channels are ready, however many there are.
+    if (t.driver != nullptr && t.polled_count == 0 && t.silent_count == 0) return true;
+    return t.unsettled_count == 0 && t.live_count <= direct_max;
 }
 
 static inline bool run_ws(Engine *e) {
@@ -224,7 +227,7 @@ static void begin_poll(Engine *e) {
 // more.
 static bool likely_more(const Engine *e) {
     if (!direct(e)) return false;
-    for (size_t i = 0; i < e->transport.live_count; i++)
+    for (size_t i = 0; i < e->transport.live_count && i < direct_max; i++)
         if (e->transport.connections[e->transport.live[i]].likely_more) return true;
     return false;
 }

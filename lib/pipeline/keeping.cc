@@ -67,16 +67,23 @@ void watch(Transport *t, Connection *c, bool read, bool write) {
 }
 
 int channel_add(Transport *t, Channel *channel, uint64_t tag, bool read, bool write) {
-    if (channel->backend->watch == nullptr) return poller_add(t->poller, channel->fd, tag, read, write);
-    channel->backend->watch(channel, tag, read, write);
-    return 0;
+    if (channel->backend->watch != nullptr) {
+        channel->backend->watch(channel, tag, read, write);
+        return 0;
+    }
+    int cause = poller_add(t->poller, channel->fd, tag, read, write);
+    channel->polled = cause == 0;
+    t->polled_count += channel->polled;
+    return cause;
 }
 
 void channel_remove(Transport *t, Channel *channel) {
     if (channel->backend->watch != nullptr)
         channel->backend->watch(channel, 0, false, false);
-    else if (channel->fd >= 0)
-        poller_remove(t->poller, channel->fd);
+    if (!channel->polled) return;
+    poller_remove(t->poller, channel->fd);
+    channel->polled = false;
+    t->polled_count--;
 }
 
 // ---- opened ----

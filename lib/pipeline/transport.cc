@@ -138,7 +138,7 @@ static void begin_step(Transport *t, Tick now) {
 
 constexpr int ready_batch = 64;
 
-static void tell_notices(Transport *t) {
+[[gnu::cold]] static void tell_notices(Transport *t) {
     uint64_t tag = 0;
     ErrorText text;
     while (t->driver->notice(t->link_context, &tag, &text))
@@ -146,19 +146,19 @@ static void tell_notices(Transport *t) {
             note_notice(t, &t->connections[tag], text);
 }
 
-static bool drive(Transport *t) {
-    if (t->driver == nullptr) return false;
-    bool moved = t->driver->receive(t->link_context, t->now, t->now_tick);
+// first: also what changed outside of the driver, such as who is read from again.
+static bool drive(Transport *t, bool first) {
+    bool moved = t->driver->receive(t->link_context, t->now, t->now_tick), served = false;
+    if (!moved && !first) return false;
     PollerEvent ready[ready_batch];
     int count = t->driver->ready(t->link_context, ready, ready_batch);
-    for (int i = 0; i < count; i++) moved |= serve(t, ready[i]);
-    return moved;
+    for (int i = 0; i < count; i++) served |= serve(t, ready[i]);
+    return served;
 }
 
 static void end_step(Transport *t) {
     if (t->driver == nullptr) return;
-    t->driver->send(t->link_context, t->now);
-    tell_notices(t);
+    if (t->driver->send(t->link_context, t->now)) tell_notices(t);
 }
 
 void transport_send(Transport *t) {
@@ -177,7 +177,7 @@ bool transport_step(Transport *t, Tick now, const PollerEvent *events, int event
     begin_step(t, now);
     bool moved = drain_requests(t);
     for (int i = 0; i < event_count; i++) moved |= serve(t, events[i]);
-    moved |= drive(t);
+    if (t->driver != nullptr) moved |= drive(t, true);
     for (size_t i = 0; i < t->live_count && t->silent_count != 0; i++) {
         Connection *c = &t->connections[t->live[i]];
         if (c->counted_silent) moved |= look(t, c);
@@ -187,12 +187,12 @@ bool transport_step(Transport *t, Tick now, const PollerEvent *events, int event
     return moved;
 }
 
-// Reads each once; whether any brought something.
+// Reads each once that the driver does not look after; whether any brought something.
 static bool read_each(Transport *t) {
     bool moved = false;
     for (size_t i = 0; i < t->live_count; i++) {
         Connection *c = &t->connections[t->live[i]];
-        if (!takes_reads(c)) continue;
+        if (!takes_reads(c) || c->channel.backend->watch != nullptr) continue;
         if (c->want_write) transport_flush(t, c);
         if (!c->stalled && takes_reads(c)) moved |= take(t, c);
     }
@@ -201,10 +201,12 @@ static bool read_each(Transport *t) {
 
 bool transport_read_all(Transport *t, Tick now, int tries) {
     begin_step(t, now);
-    bool moved = drain_requests(t), read = false;
+    bool moved = drain_requests(t), read = false, first = true;
+    const bool each = t->driver == nullptr || t->polled_count != 0 || t->silent_count != 0;
     do {
-        if (t->driver != nullptr) t->driver->receive(t->link_context, t->now, now);
-        read = read_each(t);
+        if (t->driver != nullptr) read |= drive(t, first);
+        if (each) read |= read_each(t);
+        first = false;
     } while (!read && !moved && --tries > 0);
     if (chores_wait(t)) moved |= do_chores(t);
     end_step(t);
@@ -220,7 +222,7 @@ void transport_leave_poller(Transport *t) {
     watch_driver(t, false);
     for (size_t i = 0; i < t->live_count; i++) {
         Connection *c = &t->connections[t->live[i]];
-        if (takes_reads(c)) watch(t, c, false, c->want_write);
+        if (takes_reads(c) && c->channel.polled) watch(t, c, false, c->want_write);
     }
 }
 
@@ -229,7 +231,7 @@ void transport_rejoin_poller(Transport *t) {
     watch_driver(t, true);
     for (size_t i = 0; i < t->live_count; i++) {
         Connection *c = &t->connections[t->live[i]];
-        if (!takes_reads(c) || c->stalled || c->read_ended || c->end_waits) continue;
+        if (!takes_reads(c) || !c->channel.polled || c->stalled || c->read_ended || c->end_waits) continue;
         watch(t, c, true, c->want_write);
     }
 }

@@ -166,6 +166,7 @@ struct Transport {
     size_t unsettled_count = 0; // connections not open: their descriptors must be polled
     size_t resolving_count = 0;
     size_t silent_count = 0; // with channels without a descriptor: looked at in every step
+    size_t polled_count = 0; // channels whose descriptor is in the poller
     uint64_t changes = 0;    // connections made, opened or lost: cold work that may allocate
     Nanos now = 0;           // CLOCK_MONOTONIC of this step
     Tick now_tick = 0;

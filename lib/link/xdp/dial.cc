@@ -17,6 +17,11 @@
 
 namespace wx {
 
+// An address that is renewed (DHCP, a network manager's flush and add) is gone for less.
+constexpr Nanos address_grace = ns_per_s;
+
+static bool check_address(XdpChannel *channel);
+
 void xdp_opening_over(XdpHost *h) {
     h->opening--;
     if (h->opening != 0) return;
@@ -250,7 +255,7 @@ static int open_interface(XdpChannel *channel) {
     h->counters.nic_opens++;
     if (h->nic_wanted.warning[0] != 0) {
         error->begin(0).add(h->nic_wanted.warning);
-        channel->noticed = true;
+        xdp_notify(channel);
     }
     for (uint32_t i = 0; i < h->nic.socket_count; i++) xsk_refill(&h->nic.sockets[i], 0);
     if (h->watched) watch_sockets(h, true);
@@ -298,6 +303,7 @@ void xdp_dial_step(XdpChannel *channel) {
         if (channel->dial_deadline < h->deadline) h->deadline = channel->dial_deadline;
     }
     if (channel->step == DialStep::neighbor) step_neighbor(channel);
+    if (channel->homeless) check_address(channel);
 }
 
 // ---- the beginning ----
@@ -326,6 +332,8 @@ static XdpChannel *new_channel(XdpHost *h, ErrorText *error) {
 }
 
 XdpChannel *xdp_dial(XdpHost *h, const IpAddress &remote, uint16_t port, ErrorText *error) {
+    // Who dials has not taken a step yet: what is left of the last one may be long past.
+    h->now = h->clock->monotonic(h->clock->ticks());
     XdpRoute route;
     if (find_route(h, remote, &route, error) < 0) return nullptr;
     XdpChannel *channel = new_channel(h, error);
@@ -355,7 +363,7 @@ static void notice(XdpChannel *channel, int code, const char *text) {
         .add(channel->host->nic.options.interface)
         .add(": ")
         .add(text);
-    channel->noticed = true;
+    xdp_notify(channel);
 }
 
 static bool address_is_ours(const XdpChannel *channel) {
@@ -363,6 +371,27 @@ static bool address_is_ours(const XdpChannel *channel) {
     int fd = bind_to(channel->c.tuple.local, 0, channel->route.route_index, SOCK_DGRAM, &cause);
     if (fd >= 0) close(fd);
     return fd >= 0 || cause != EADDRNOTAVAIL;
+}
+
+// false: it is gone for good, and so is the connection. One that comes back at once was being renewed: the
+// kernel's own connections live through that, too.
+static bool check_address(XdpChannel *channel) {
+    XdpHost *h = channel->host;
+    if (address_is_ours(channel)) {
+        if (channel->homeless) channel->dial_deadline = never;
+        channel->homeless = false;
+        return true;
+    }
+    if (!channel->homeless) {
+        channel->homeless = true;
+        channel->dial_deadline = h->now + address_grace;
+        if (channel->dial_deadline < h->deadline) h->deadline = channel->dial_deadline;
+    }
+    if (h->now < channel->dial_deadline) return true;
+    channel->error.begin(WSXDP_E_XDP_INTERFACE).add("our address was taken from interface ");
+    channel->error.add(h->nic.options.interface).add("; the connection cannot go on");
+    end_connection(channel);
+    return false;
 }
 
 static void follow(XdpChannel *channel) {
@@ -380,12 +409,7 @@ static void follow(XdpChannel *channel) {
         if (was_up) notice(channel, WSXDP_E_XDP_LINK_DOWN, "there is no route any more; waiting for one");
         channel->route.link_up = false;
     }
-    if (!address_is_ours(channel)) {
-        channel->error.begin(WSXDP_E_XDP_INTERFACE).add("our address was taken from interface ");
-        channel->error.add(h->nic.options.interface).add("; the connection cannot go on");
-        end_connection(channel);
-        return;
-    }
+    if (!check_address(channel)) return;
     if (status < 0) return;
     if (h->options.vlan >= 0) now.vlan = static_cast<uint16_t>(h->options.vlan);
     uint32_t mtu = now.mtu < frame_mtu(h) ? now.mtu : frame_mtu(h);

@@ -179,6 +179,7 @@ void xdp_release_sent(void *host, FrameId frame) {
 
 FrameId xdp_take_data_frame(XdpHost *h, uint32_t keep, bool small) {
     const FramePool &pool = h->nic.umem.pools[static_cast<unsigned>(Pool::data)];
+    if (pool.free_count <= keep) xdp_take_completions(h);
     FrameId id = pool.free_count > keep ? umem_take(&h->nic.umem, Pool::data) : no_frame;
     // Pongs and closes are small, and bulk must not keep them.
     if (id == no_frame && small) id = umem_take(&h->nic.umem, Pool::control);
@@ -229,7 +230,7 @@ bool xdp_send_packet(TcpSink *sink, const TcpPacket &packet) {
         return false;
     }
     Xsk *socket = &h->nic.sockets[channel->socket];
-    if (socket->fd < 0 || xsk_room(socket) == 0) return refuse(h);
+    if (socket->fd < 0) return refuse(h);
     FrameId id;
     uint8_t *payload;
     uint32_t size = packet.payload != nullptr ? packet.payload->size : 0;
@@ -252,7 +253,10 @@ bool xdp_send_packet(TcpSink *sink, const TcpPacket &packet) {
     }
     uint64_t address = place_headers(h, channel, payload, packet);
     size += static_cast<uint32_t>(packet.headers.size) + channel->ethernet_size;
-    xsk_send(socket, address, size); // there was room
+    if (!xsk_send(socket, address, size)) {
+        if (h->send_state[id] == 0) umem_put(&h->nic.umem, id); // a copy
+        return refuse(h);
+    }
     h->send_state[id] |= frame_queued;
     h->queued++;
     return true;

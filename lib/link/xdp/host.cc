@@ -20,6 +20,9 @@ constexpr Nanos look_distance = 10 * ns_per_ms;
 constexpr Nanos retry_distance = 20000;
 // The slowest NIC sends its whole ring in less.
 constexpr Nanos completion_limit = ns_per_s;
+// Completions are taken when there are many, when a frame is wanted and at each look: for every packet the
+// kernel's side of the ring would have to come from the core that has the packet now.
+constexpr uint32_t completion_batch = 64;
 // Kicks of one step: then the caller gets its turn, and the rest leaves in the next.
 constexpr int rounds_max = 8;
 
@@ -188,7 +191,9 @@ static void check_sockets(XdpHost *h) {
     xdp_take_completions(h);
     for (uint32_t i = 0; i < h->nic.socket_count && !h->broken; i++) {
         SocketProgress *p = &h->progress[i];
-        const Xsk *socket = &h->nic.sockets[i];
+        Xsk *socket = &h->nic.sockets[i];
+        // One whose frames all went to connections receives nothing, and by receiving it would not get any.
+        if (!p->stopped) xsk_refill(socket, 0);
         if (p->stopped) {
             recover(h, i);
         } else if (socket->in_send == 0 || socket->counters.completed != p->completed || p->since == 0) {
@@ -281,11 +286,11 @@ static void take_notices(XdpChannel *channel) {
     if (notices == 0 || !channel->attached) return;
     if ((notices & tcp_peer_stalled) && !channel->noticed) {
         channel->error.begin(0).add("the peer's receive window is closed: it does not read what we send");
-        channel->noticed = true;
+        xdp_notify(channel);
     }
     if ((notices & tcp_peer_resumed) && !channel->noticed) {
         channel->error.begin(0).add("the peer reads again");
-        channel->noticed = true;
+        xdp_notify(channel);
     }
 }
 
@@ -333,11 +338,17 @@ static void serve_all(XdpHost *h) {
     }
 }
 
+static bool many_in_send(const XdpHost *h) {
+    for (uint32_t i = 0; i < h->nic.socket_count; i++)
+        if (h->nic.sockets[i].in_send >= completion_batch) return true;
+    return false;
+}
+
 void xdp_host_send(XdpHost *h, Nanos now) {
     if (h->dirty == nullptr && !h->kick_again) return;
     h->now = now;
     for (int i = 0; i < rounds_max; i++) {
-        xdp_take_completions(h);
+        if (i != 0 || many_in_send(h)) xdp_take_completions(h);
         h->send_blocked = false;
         serve_all(h);
         xdp_kick(h);
@@ -346,6 +357,8 @@ void xdp_host_send(XdpHost *h, Nanos now) {
     bool again = h->dirty != nullptr || h->kick_again;
     if (again && now + retry_distance < h->deadline) h->deadline = now + retry_distance;
 }
+
+void xdp_notify(XdpChannel *channel) { channel->noticed = channel->host->notices = true; }
 
 bool xdp_host_notice(XdpHost *h, uint64_t *tag, ErrorText *out) {
     for (uint32_t i = 0; i < h->channel_count; i++) {
@@ -357,6 +370,7 @@ bool xdp_host_notice(XdpHost *h, uint64_t *tag, ErrorText *out) {
         *out = channel->error;
         return true;
     }
+    h->notices = false;
     return false;
 }
 

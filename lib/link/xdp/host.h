@@ -61,6 +61,7 @@ struct XdpChannel {
     uint64_t tag = 0;
     Nanos deadline = never; // of the connection, as last seen
     Nanos dial_deadline = never;
+    bool homeless = false; // our address was taken away; it may come back until dial_deadline
     XdpRoute route;
     uint8_t ethernet[ether_header_size + ether_vlan_size] = {0};
     uint32_t ethernet_size = 0;
@@ -122,6 +123,7 @@ struct XdpHost {
     bool kick_again = false;
     uint32_t queued = 0;  // descriptors since the last kick
     bool watched = false; // the sockets are in the poller
+    bool notices = false; // a channel may have one
     bool broken = false;  // the interface is gone: everything on it ends
     uint32_t opening = 0; // channels in DialStep::interface
     Nanos nic_retry_at = never;
@@ -179,6 +181,8 @@ inline const FrameStamps *xdp_stamps(const XdpHost *h, FrameId id) {
 }
 // -- channel.cc
 void xdp_mark_dirty(XdpChannel *channel);
+// `error` is something that its owner should know.
+void xdp_notify(XdpChannel *channel);
 void xdp_list_ready(XdpChannel *channel);
 bool xdp_readable(const XdpChannel *channel);
 bool xdp_writable(const XdpChannel *channel);

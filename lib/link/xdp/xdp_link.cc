@@ -146,7 +146,10 @@ bool drive_receive(void *context, Nanos now, Tick tick) {
 int drive_ready(void *context, PollerEvent *out, int cap) {
     return xdp_host_ready(host_of(context), out, cap);
 }
-void drive_send(void *context, Nanos now) { xdp_host_send(host_of(context), now); }
+bool drive_send(void *context, Nanos now) {
+    xdp_host_send(host_of(context), now);
+    return host_of(context)->notices;
+}
 Nanos drive_deadline(const void *context) { return xdp_host_deadline(host_of(context)); }
 bool drive_waiting(const void *context) { return xdp_host_waiting(host_of(context)); }
 void drive_watch(void *context, bool on) { xdp_host_watch(host_of(context), on); }
