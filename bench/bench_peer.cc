@@ -8,12 +8,13 @@
 //   time /flat?size=S&count=N&pack=0|1       N messages as fast as they are taken; pack: TLS records of many
 //   messages,
 //                                       otherwise each message is a record of its own, as exchanges send them
+//   /sink?count=N                       takes N messages, then answers with one
 //   /fan?size=S&count=N&rate=R&connections=C   waits for C connections, then sends round robin, paced in sum
 //
-// All but /echo begin when the client has sent a first message. Prints "PORT TLSPORT" and serves until killed
-// or until its parent is gone.
+// All but /echo and /sink begin when the client has sent a first message. Prints "PORT TLSPORT" and serves
+// until killed or until its parent is gone.
 //
-// usage: bench_peer CPU CERT KEY
+// usage: bench_peer CPU CERT KEY [ADDRESS]
 #include "measure.h"
 #include "wire.h"
 
@@ -85,18 +86,51 @@ void serve_echo(Channel &channel) {
     }
 }
 
-bool wait_for_go(Channel &channel) {
-    std::vector<uint8_t> buffer(4096);
-    size_t used = 0;
-    Head head;
-    return receive_frame(channel, buffer, &used, &head);
-}
-
 void wait_for_end(Channel &channel) {
     uint8_t buffer[4096];
     set_nonblocking(channel.fd, false);
     while (channel.receive(buffer, sizeof buffer, false) >= 0) {
     }
+}
+
+// Looks at frame heads only: the sender is what is measured. Frames lie anywhere in the stream, so what is
+// read is kept only as far as it is an unfinished head.
+void serve_sink(Channel &channel, const std::string &target) {
+    std::vector<uint8_t> buffer(message_max);
+    long left = query_number(target, "count", 1000);
+    size_t used = 0;
+    uint64_t skip = 0; // of the payload whose head has been seen
+    bool inside = false;
+    while (left > 0) {
+        long got = channel.receive(buffer.data() + used, buffer.size() - used, true);
+        if (got < 0) return;
+        used += static_cast<size_t>(got);
+        size_t at = 0;
+        for (Head head; inside || parse_head(buffer.data() + at, used - at, &head);) {
+            if (!inside) {
+                at += head.bytes;
+                skip = head.payload;
+            }
+            size_t step = static_cast<size_t>(std::min<uint64_t>(skip, used - at));
+            at += step;
+            skip -= step;
+            inside = skip > 0;
+            if (inside) break;
+            left--;
+        }
+        memmove(buffer.data(), buffer.data() + at, used - at);
+        used -= at;
+    }
+    uint8_t answer[] = {0x81, 2, 'o', 'k'};
+    channel.send_all(answer, sizeof answer);
+    wait_for_end(channel);
+}
+
+bool wait_for_go(Channel &channel) {
+    std::vector<uint8_t> buffer(4096);
+    size_t used = 0;
+    Head head;
+    return receive_frame(channel, buffer, &used, &head);
 }
 
 void wait_until(int64_t at) {
@@ -203,6 +237,7 @@ void serve(Channel &channel, int listener, SSL_CTX *tls) {
     if (target.compare(0, 4, "/fan") == 0) return serve_fan(channel, target, listener, tls);
     set_nonblocking(channel.fd, true);
     if (target.compare(0, 5, "/echo") == 0) serve_echo(channel);
+    if (target.compare(0, 5, "/sink") == 0) serve_sink(channel, target);
     if (target.compare(0, 6, "/paced") == 0) serve_paced(channel, target);
     if (target.compare(0, 5, "/flat") == 0) serve_flat(channel, target);
 }
@@ -227,8 +262,8 @@ void accept_one(int listener, SSL_CTX *tls) {
 } // namespace
 
 int main(int argc, char **argv) {
-    if (argc != 4) {
-        fprintf(stderr, "usage: bench_peer CPU CERT KEY\n");
+    if (argc != 4 && argc != 5) {
+        fprintf(stderr, "usage: bench_peer CPU CERT KEY [ADDRESS]\n");
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
@@ -236,7 +271,9 @@ int main(int argc, char **argv) {
     pin(atoi(argv[1]));
     SSL_CTX *tls = server_context(argv[2], argv[3]);
     int port = 0, tls_port = 0;
-    pollfd listeners[2] = {{listen_on(&port), POLLIN, 0}, {listen_on(&tls_port), POLLIN, 0}};
+    const char *address = argc == 5 ? argv[4] : loopback;
+    pollfd listeners[2] = {{listen_on(&port, address), POLLIN, 0},
+                           {listen_on(&tls_port, address), POLLIN, 0}};
     printf("%d %d\n", port, tls_port);
     fflush(stdout);
     for (;;) {

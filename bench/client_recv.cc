@@ -50,7 +50,7 @@ struct Reader {
 };
 
 bool open(Reader &reader, const Job &job, SSL_CTX *context) {
-    reader.channel.fd = dial(job.port);
+    reader.channel.fd = dial(job.port, job.host.c_str());
     if (context) {
         SSL *ssl = reader.channel.ssl = SSL_new(context);
         SSL_set_fd(ssl, reader.channel.fd);

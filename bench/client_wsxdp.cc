@@ -5,6 +5,7 @@
 #include "client.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #include <algorithm>
 
@@ -12,6 +13,26 @@ namespace bench {
 namespace {
 
 constexpr size_t events_max = 256;
+// Longer than any pause of a peer that lives: a run that hangs shall end with a sentence.
+constexpr int64_t silence_ns = 5000000000;
+
+int64_t realtime_ns() { // the clock of the events' time stamps
+    timespec at;
+    clock_gettime(CLOCK_REALTIME, &at);
+    return static_cast<int64_t>(at.tv_sec) * 1000000000 + at.tv_nsec;
+}
+
+Phases phases_of(const wsxdp_event &event, int64_t returned) {
+    int64_t plain = event.tls_last_ns ? event.tls_last_ns : event.transport_last_ns;
+    Phases out{};
+    if (event.kernel_last_ns) out.waited = event.poll_last_ns - event.kernel_last_ns;
+    out.transport = event.transport_last_ns - event.poll_last_ns;
+    out.tls = plain - event.transport_last_ns;
+    out.parse = event.parse_ns - plain;
+    out.handover = returned - event.parse_ns;
+    out.own = returned - event.poll_last_ns;
+    return out;
+}
 
 // "name=value,name=value"
 int set_options(wsxdp_config *config, const std::string &all) {
@@ -29,11 +50,13 @@ int set_options(wsxdp_config *config, const std::string &all) {
 struct Session {
     const Job &job;
     Meter &meter;
+    Outcome &out;
     wsxdp *handle = nullptr;
     wsxdp_event events[events_max] = {};
     std::string payload = {}, error = {};
-    int64_t began = 0;
-    bool done = false;
+    int64_t began = 0, returned = 0;
+    std::vector<uint32_t> ids = {}; // of the open connections
+    bool all_sent = false, done = false;
 
     bool open(Waiting waiting, const std::string &options) {
         wsxdp_config *config = wsxdp_config_new();
@@ -42,8 +65,8 @@ struct Session {
                                                        : "adaptive";
         wsxdp_error why{};
         why.struct_size = sizeof why;
-        std::string url =
-            std::string(job.secure ? "wss" : "ws") + "://127.0.0.1:" + std::to_string(job.port) + job.target;
+        std::string url = std::string(job.secure ? "wss" : "ws") + "://" + job.host + ":" +
+                          std::to_string(job.port) + job.target;
         int status = wsxdp_config_set(config, "wait", wait);
         if (status >= 0) status = wsxdp_config_set(config, "tls.ca_file", job.ca_file.c_str());
         if (status >= 0) status = wsxdp_config_set(config, "reconnect", "no");
@@ -51,6 +74,10 @@ struct Session {
         if (status >= 0) status = set_options(config, options);
         if (status >= 0 && more) status = set_options(config, more);
         if (status >= 0) status = wsxdp_open(url.c_str(), config, &handle, &why);
+        for (size_t i = 1; i < job.connections && status >= 0; i++) {
+            uint32_t id;
+            status = wsxdp_connect(handle, url.c_str(), nullptr, &id);
+        }
         wsxdp_config_free(config);
         if (status < 0) error = why.text[0] ? why.text : wsxdp_strerror(status);
         return status >= 0;
@@ -67,7 +94,32 @@ struct Session {
         done = true;
     }
 
+    // As many as the library takes; it tells when there is room again.
+    void send_on() {
+        while (!all_sent) {
+            int status = wsxdp_send(handle, 0, WSXDP_TEXT, payload.data(), payload.size(), 0);
+            if (status == WSXDP_E_AGAIN) return;
+            if (status < 0) return fail(wsxdp_strerror(status));
+            all_sent = meter.message();
+        }
+    }
+
+    void on_open(const wsxdp_event &event) {
+        if (job.task == Task::round_trip) return send(payload);
+        if (job.task == Task::sink) return send_on();
+        ids.push_back(event.conn);
+        if (ids.size() < job.connections) return;
+        for (uint32_t id : ids) // the peer begins when all have said so
+            if (wsxdp_send(handle, id, WSXDP_TEXT, "go", 2, 0) < 0) fail("send failed");
+    }
+
     void on_message(const wsxdp_event &event) {
+        if (job.task == Task::sink) {
+            meter.end();
+            done = true;
+            return;
+        }
+        if (job.phases) out.phases.push_back(phases_of(event, returned));
         if (event.len != job.bytes) return fail("a message has another size");
         if (job.task == Task::paced) meter.sample(now_ns() - stamped(event.data));
         if (job.task == Task::round_trip) meter.sample(now_ns() - began);
@@ -81,7 +133,8 @@ struct Session {
 
     void on_event(const wsxdp_event &event) {
         if (event.kind == WSXDP_EVENT_MESSAGE) on_message(event);
-        if (event.kind == WSXDP_EVENT_OPEN) send(job.task == Task::round_trip ? payload : "go");
+        if (event.kind == WSXDP_EVENT_OPEN) on_open(event);
+        if (event.kind == WSXDP_EVENT_WRITABLE) send_on();
         if (event.kind == WSXDP_EVENT_ERROR)
             fail(std::string(reinterpret_cast<const char *>(event.data), static_cast<size_t>(event.len)));
         if (event.kind == WSXDP_EVENT_CLOSE) fail("the connection ended early");
@@ -89,9 +142,12 @@ struct Session {
 
     void run() {
         payload.assign(job.bytes, 'x');
+        if (job.phases) out.phases.reserve(job.warmup + job.count);
         while (!done) {
-            int count = wsxdp_poll(handle, events, events_max, -1);
+            int count = wsxdp_poll(handle, events, events_max, silence_ns);
+            if (job.phases) returned = realtime_ns();
             if (count < 0) return fail(wsxdp_strerror(count));
+            if (count == 0) return fail("nothing arrived for five seconds");
             for (int i = 0; i < count && !done; i++) on_event(events[i]);
         }
     }
@@ -102,7 +158,7 @@ struct Session {
 Outcome run_wsxdp(const Job &job, Waiting waiting, const std::string &options) {
     Outcome out;
     Meter meter(job, &out);
-    Session session{job, meter};
+    Session session{job, meter, out};
     if (session.open(waiting, options)) session.run();
     out.error = session.error;
     if (!out.error.empty()) out.good = false;

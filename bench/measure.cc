@@ -28,6 +28,22 @@ static int64_t read_clock(clockid_t clock) {
 int64_t now_ns() { return read_clock(CLOCK_MONOTONIC); }
 int64_t cpu_ns() { return read_clock(CLOCK_PROCESS_CPUTIME_ID); }
 
+int64_t core_busy_ns(int cpu) {
+    FILE *file = fopen("/proc/stat", "r");
+    if (!file) return 0;
+    char line[512];
+    long long user = 0, nice = 0, system = 0, idle = 0, wait = 0, irq = 0, softirq = 0;
+    std::string name = "cpu" + std::to_string(cpu) + " ";
+    while (fgets(line, sizeof line, file)) {
+        if (strncmp(line, name.c_str(), name.size()) != 0) continue;
+        sscanf(line + name.size(), "%lld %lld %lld %lld %lld %lld %lld", &user, &nice, &system, &idle, &wait,
+               &irq, &softirq);
+        break;
+    }
+    fclose(file);
+    return (user + nice + system + irq + softirq) * (1000000000 / sysconf(_SC_CLK_TCK));
+}
+
 int cpu_count() {
     static const int count = [] { // before anything is pinned
         cpu_set_t set;

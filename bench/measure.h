@@ -9,8 +9,10 @@
 
 namespace bench {
 
-int64_t now_ns();  // CLOCK_MONOTONIC: the same in every process of the machine
-int64_t cpu_ns();  // CPU time of this process, user and system
+int64_t now_ns(); // CLOCK_MONOTONIC: the same in every process of the machine
+int64_t cpu_ns(); // CPU time of this process, user and system
+// Time that a core was not idle, whoever used it, by /proc/stat: in the steps of the kernel's tick.
+int64_t core_busy_ns(int cpu);
 int cpu_count();   // that this process may use; asked for once, so call it before pin()
 bool pin(int cpu); // this thread; < 0 does nothing
 bool quick();      // QUICK=1: shorter runs, noisier numbers

@@ -15,9 +15,9 @@ extern char **environ;
 
 namespace bench {
 
-PeerProcess::PeerProcess(const char *own_path, int cpu) {
+PeerProcess::PeerProcess(const char *own_path, int cpu, const char *address) : address_(address) {
     std::string key = certificate_.key_file(), cert = ca_file(), path = own_path,
-                cpu_text = std::to_string(cpu);
+                cpu_text = std::to_string(cpu), address_text = address;
     size_t slash = path.rfind('/');
     path = (slash == std::string::npos ? "" : path.substr(0, slash + 1)) + "bench_peer";
     int ends[2];
@@ -26,7 +26,7 @@ PeerProcess::PeerProcess(const char *own_path, int cpu) {
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
     posix_spawn_file_actions_addclose(&actions, ends[0]);
-    char *arguments[] = {&path[0], &cpu_text[0], &cert[0], &key[0], nullptr};
+    char *arguments[] = {&path[0], &cpu_text[0], &cert[0], &key[0], &address_text[0], nullptr};
     if (posix_spawn(&pid_, path.c_str(), &actions, nullptr, arguments, environ) != 0) die(path.c_str());
     posix_spawn_file_actions_destroy(&actions);
     ::close(ends[1]);

@@ -12,16 +12,19 @@ namespace bench {
 
 class PeerProcess {
 public:
-    PeerProcess(const char *own_path, int cpu); // bench_peer lies beside the calling program
+    // bench_peer lies beside the calling program, and runs in the network namespace of the calling thread.
+    PeerProcess(const char *own_path, int cpu, const char *address = loopback);
     ~PeerProcess();
     PeerProcess(const PeerProcess &) = delete;
     PeerProcess &operator=(const PeerProcess &) = delete;
 
+    const char *address() const { return address_; }
     int port(bool secure) const { return secure ? tls_port_ : port_; }
     std::string ca_file() const { return certificate_.cert_file(); }
 
 private:
     TemporaryCertificate certificate_;
+    const char *address_;
     pid_t pid_ = -1;
     int port_ = 0, tls_port_ = 0;
 };

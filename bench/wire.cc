@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Sockets, certificate, upgrade and frame heads for the bench's own peer and its bare client. Never meets a
-// stranger: both ends are ours and on 127.0.0.1, so anything unexpected ends the program with a sentence.
+// stranger: both ends are ours and on this machine, so anything unexpected ends the program with a sentence.
 #include "wire.h"
 
 #include <arpa/inet.h>
@@ -56,13 +56,18 @@ static void set_option(int fd, int level, int option, int value) {
     setsockopt(fd, level, option, &value, sizeof value);
 }
 
-int listen_on(int *port) {
+static sockaddr_in endpoint(const char *address, int port) {
+    sockaddr_in out{};
+    out.sin_family = AF_INET;
+    out.sin_port = htons(static_cast<uint16_t>(port));
+    if (inet_pton(AF_INET, address, &out.sin_addr) != 1) die(address);
+    return out;
+}
+
+int listen_on(int *port, const char *on) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons(static_cast<uint16_t>(*port));
+    sockaddr_in address = endpoint(on, *port);
     socklen_t length = sizeof address;
     if (bind(fd, reinterpret_cast<sockaddr *>(&address), length) != 0 || listen(fd, 2048) != 0) die("listen");
     getsockname(fd, reinterpret_cast<sockaddr *>(&address), &length);
@@ -70,12 +75,9 @@ int listen_on(int *port) {
     return fd;
 }
 
-int dial(int port) {
+int dial(int port, const char *to) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons(static_cast<uint16_t>(port));
+    sockaddr_in address = endpoint(to, port);
     if (connect(fd, reinterpret_cast<sockaddr *>(&address), sizeof address) != 0) die("connect");
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     return fd;
@@ -111,7 +113,7 @@ void make_certificate(const std::string &cert_file, const std::string &key_file)
                                -1, 0);
     X509_set_issuer_name(cert, name);
     add_extension(cert, NID_basic_constraints, "critical,CA:TRUE");
-    add_extension(cert, NID_subject_alt_name, "DNS:localhost,IP:127.0.0.1");
+    add_extension(cert, NID_subject_alt_name, "DNS:localhost,IP:127.0.0.1,IP:10.77.0.2");
     add_extension(cert, NID_subject_key_identifier, "hash");
     if (!X509_sign(cert, key, EVP_sha256())) die("certificate");
     FILE *file = fopen(cert_file.c_str(), "w");
@@ -213,10 +215,14 @@ static std::string receive_head(Channel &channel) {
     return head;
 }
 
+std::string upgrade_request(const std::string &target) {
+    return "GET " + target +
+           " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+           "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+}
+
 bool upgrade_as_client(Channel &channel, const std::string &target) {
-    std::string request = "GET " + target +
-                          " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    std::string request = upgrade_request(target);
     channel.send_all(request.data(), request.size());
     return receive_head(channel).compare(0, 12, "HTTP/1.1 101") == 0;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The least WebSocket that a bench needs, on both sides: sockets on 127.0.0.1, the upgrade, frame heads. It
+// The least WebSocket that a bench needs, on both sides: IPv4 sockets, the upgrade, frame heads. It
 // trusts its peer, since the peer is another program of the bench; that makes it the floor that others are
 // measured against. Not a model for anything else.
 #pragma once
@@ -46,11 +46,14 @@ void apply_mask(uint8_t *data, size_t size, uint32_t mask); // eight bytes at a 
 
 [[noreturn]] void die(const char *what); // with errno
 
-int listen_on(int *port); // 127.0.0.1, port 0 for any; returns the descriptor
-int dial(int port);       // blocking, TCP_NODELAY
+constexpr const char *loopback = "127.0.0.1";
+// Port 0 for any; returns the descriptor.
+int listen_on(int *port, const char *address = loopback);
+int dial(int port, const char *address = loopback); // blocking, TCP_NODELAY
 void set_nonblocking(int fd, bool on);
 
-// PEM files of a self-signed certificate for localhost and 127.0.0.1, made on the spot.
+// PEM files of a self-signed certificate, made on the spot, for localhost, 127.0.0.1, and 10.77.0.2, which is
+// the far end of the tests' veth.
 void make_certificate(const std::string &cert_file, const std::string &key_file);
 // Such a pair in a temporary folder, gone with this object.
 class TemporaryCertificate {
@@ -81,6 +84,7 @@ struct Channel {
 };
 
 // Both sides of the upgrade. The target tells the peer what to do: /echo?size=64 and the like.
+std::string upgrade_request(const std::string &target);
 bool upgrade_as_client(Channel &channel, const std::string &target);
 std::string upgrade_as_server(Channel &channel); // the target, "" when it is no upgrade
 // The response to a whole request head, and the target it asks for.
