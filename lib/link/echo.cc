@@ -121,6 +121,6 @@ static void echo_close(Channel *channel, bool) {
 }
 
 const LinkBackend echo_link = {"echo",     echo_open, echo_finish, echo_read, echo_write, echo_readable,
-                               echo_close, true,      nullptr,     nullptr,   nullptr};
+                               echo_close, true,      nullptr,     nullptr,   nullptr,    nullptr};
 
 } // namespace wx

@@ -70,6 +70,8 @@ struct LinkBackend {
     // The two ends' addresses, where there is no socket to ask; nullptr: ask it.
     void (*addresses)(const Channel *channel, Address *local, Address *peer);
     void (*tcp)(const Channel *channel, LinkTcpFacts *out); // nullptr: there is none
+    // After a failed read or write: the sentence, where more is known than errno says. nullptr: never.
+    bool (*why)(const Channel *channel, ErrorText *out);
 };
 
 // A link whose channels share a device: what has arrived is taken in, and what was written leaves, for all of

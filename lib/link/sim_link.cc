@@ -119,7 +119,7 @@ void close(Channel *channel, bool reset) {
 
 } // namespace
 
-const LinkBackend sim_link = {"sim", open, finish,  read,    write,  readable,
-                              close, true, nullptr, nullptr, nullptr};
+const LinkBackend sim_link = {"sim", open, finish,  read,    write,   readable,
+                              close, true, nullptr, nullptr, nullptr, nullptr};
 
 } // namespace wx

@@ -231,6 +231,6 @@ static void socket_tcp(const Channel *channel, LinkTcpFacts *out) {
 
 const LinkBackend socket_link = {"socket",     socket_open,     socket_finish, socket_read,
                                  socket_write, socket_readable, socket_close,  false,
-                                 nullptr,      nullptr,         socket_tcp};
+                                 nullptr,      nullptr,         socket_tcp,    nullptr};
 
 } // namespace wx

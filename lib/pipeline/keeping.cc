@@ -8,6 +8,12 @@
 
 namespace wx {
 
+[[gnu::cold]] void explain_link(Connection *c, int code, int cause, const char *doing) {
+    const LinkBackend *backend = c->channel.backend;
+    if (backend != nullptr && backend->why != nullptr && backend->why(&c->channel, &c->error)) return;
+    c->error.begin(code, cause).add(doing).add(": ").errno_name(cause);
+}
+
 bool tx_reserve(Connection *c, size_t bytes) {
     if (c->tx.capacity >= bytes) return true;
     uint8_t *grown = static_cast<uint8_t *>(reallocate(c->tx.data, bytes));
@@ -78,8 +84,7 @@ int channel_add(Transport *t, Channel *channel, uint64_t tag, bool read, bool wr
 }
 
 void channel_remove(Transport *t, Channel *channel) {
-    if (channel->backend->watch != nullptr)
-        channel->backend->watch(channel, 0, false, false);
+    if (channel->backend->watch != nullptr) channel->backend->watch(channel, 0, false, false);
     if (!channel->polled) return;
     poller_remove(t->poller, channel->fd);
     channel->polled = false;

@@ -19,7 +19,7 @@ namespace wx {
     } else if (code == WSXDP_E_RESET) {
         error.begin(code, cause).add("the peer reset the connection");
     } else {
-        error.begin(code, cause).add("reading from the connection: ").errno_name(cause);
+        explain_link(c, code, cause, "reading from the connection");
     }
 }
 

@@ -9,7 +9,7 @@
 namespace wx {
 
 [[gnu::cold]] static int write_failed(Connection *c, int64_t code, int cause) {
-    c->error.begin(static_cast<int>(code), cause).add("writing to the connection: ").errno_name(cause);
+    explain_link(c, static_cast<int>(code), cause, "writing to the connection");
     return static_cast<int>(code);
 }
 

@@ -211,6 +211,8 @@ Flush transmit(Transport *t, Connection *c);
 int transmit_frame(Transport *t, Connection *c, uint8_t first, ByteView payload); // into tx, by way of TLS
 int transmit_bytes(Transport *t, Connection *c, ByteView bytes);                  // the same, no frame
 bool transmit_tx(Transport *t, Connection *c, int *failure);
+// c->error for a read or a write that failed with this code and errno; `doing`: "reading from the connection".
+void explain_link(Connection *c, int code, int cause, const char *doing);
 bool tx_reserve(Connection *c, size_t bytes); // cold: makes the buffer at least this large
 // -- connecting.cc
 void connect_begin(Transport *t, Connection *c);

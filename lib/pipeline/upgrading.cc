@@ -409,7 +409,7 @@ static void explain_early_end(Connection *c, int code, int cause) {
     ErrorText &e = c->error;
     bool reset = code == WSXDP_E_RESET;
     if (code != WSXDP_E_EOF && !reset) {
-        e.begin(code, cause).add("connecting: ").errno_name(cause);
+        explain_link(c, code, cause, "connecting");
     } else if (c->state == ConnectionState::securing) {
         e.begin(WSXDP_E_TLS_EOF, cause).add(c->url.host).add(reset ? " reset" : " closed");
         e.add(" the connection during the TLS handshake; is this a TLS port?");

@@ -140,6 +140,12 @@ void tcp(const Channel *channel, LinkTcpFacts *out) {
     out->in_flight = tcp_in_flight(&c);
 }
 
+bool why(const Channel *channel, ErrorText *out) {
+    const XdpChannel *xdp = channel_of(channel);
+    if (xdp->step == DialStep::failed) *out = xdp->error;
+    return xdp->step == DialStep::failed;
+}
+
 bool drive_receive(void *context, Nanos now, Tick tick) {
     return xdp_host_receive(host_of(context), now, tick);
 }
@@ -163,7 +169,7 @@ bool drive_notice(void *context, uint64_t *tag, ErrorText *out) {
 } // namespace
 
 const LinkBackend xdp_link = {"xdp", open,  finish, read,      write, readable,
-                              close, false, watch,  addresses, tcp};
+                              close, false, watch,  addresses, tcp,   why};
 const LinkDriver xdp_driver = {drive_receive, drive_ready,  drive_send,   drive_deadline, drive_waiting,
                                drive_watch,   drive_attend, drive_notice, xdp_facts};
 

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+// A driver that completes nothing any more: the socket is made anew and what was under way arrives all the
+// same, once and in order; and when no new one can be had, the connection ends with a sentence. The
+// completion ring and the opening are cut off here from outside.
+// clang-format off
+// link: -Wl,--wrap=_ZN2wx11xsk_reclaimEPNS_3XskEPmj
+// link: -Wl,--wrap=_ZN2wx8xsk_openEPNS_3XskEPNS_4UmemERKNS_10XskOptionsEPKS0_PNS_9ErrorTextE
+// clang-format on
+#include "../../lib/link/xdp/xsk.h"
+#include "world.h"
+
+using namespace netns;
+
+static bool stalled;       // nothing is completed
+static int refusals;       // of opening, as if the queue still had its old socket
+static uint32_t made_anew; // openings asked for
+
+extern "C" {
+uint32_t __real__ZN2wx11xsk_reclaimEPNS_3XskEPmj(wx::Xsk *x, wx::FrameId *out, uint32_t cap);
+uint32_t __wrap__ZN2wx11xsk_reclaimEPNS_3XskEPmj(wx::Xsk *x, wx::FrameId *out, uint32_t cap);
+uint32_t __wrap__ZN2wx11xsk_reclaimEPNS_3XskEPmj(wx::Xsk *x, wx::FrameId *out, uint32_t cap) {
+    return stalled ? 0 : __real__ZN2wx11xsk_reclaimEPNS_3XskEPmj(x, out, cap);
+}
+int __real__ZN2wx8xsk_openEPNS_3XskEPNS_4UmemERKNS_10XskOptionsEPKS0_PNS_9ErrorTextE(
+    wx::Xsk *x, wx::Umem *umem, const wx::XskOptions &options, const wx::Xsk *first, wx::ErrorText *error);
+int __wrap__ZN2wx8xsk_openEPNS_3XskEPNS_4UmemERKNS_10XskOptionsEPKS0_PNS_9ErrorTextE(
+    wx::Xsk *x, wx::Umem *umem, const wx::XskOptions &options, const wx::Xsk *first, wx::ErrorText *error);
+int __wrap__ZN2wx8xsk_openEPNS_3XskEPNS_4UmemERKNS_10XskOptionsEPKS0_PNS_9ErrorTextE(
+    wx::Xsk *x, wx::Umem *umem, const wx::XskOptions &options, const wx::Xsk *first, wx::ErrorText *error) {
+    made_anew++;
+    if (refusals != 0) {
+        refusals--;
+        error->begin(WSXDP_E_AGAIN).add("the queue has a socket");
+        return WSXDP_E_AGAIN;
+    }
+    stalled = false; // a new socket's driver works
+    return __real__ZN2wx8xsk_openEPNS_3XskEPNS_4UmemERKNS_10XskOptionsEPKS0_PNS_9ErrorTextE(x, umem, options,
+                                                                                            first, error);
+}
+}
+
+static uint64_t counter(Session &session, const char *name) {
+    char text[2048] = "";
+    wsxdp_info(session.handle, 0, "xdp.counters", text, sizeof text);
+    const char *at = strstr((std::string(" ") + text).c_str(), (std::string(" ") + name + "=").c_str());
+    if (at == nullptr) fail_msg("no counter %s in '%s'", name, text);
+    std::string all = std::string(" ") + text, key = std::string(" ") + name + "=";
+    return std::stoull(all.substr(all.find(key) + key.size()));
+}
+
+static void recovers(int refused) {
+    need();
+    World world;
+    auto server = world.serve(echo_messages);
+    Session session(World::url(*server), World::options({{"wait", "sleep"}}));
+    session.need(WSXDP_EVENT_OPEN);
+    for (int i = 0; i < 20; i++) assert_int_equal(session.send("before " + std::to_string(i)), 0);
+    for (int i = 0; i < 20; i++)
+        assert_true(session.need(WSXDP_EVENT_MESSAGE).data == "before " + std::to_string(i));
+    stalled = true;
+    refusals = refused;
+    made_anew = 0;
+    int64_t began = now_ms();
+    int sent = 0, got = 0;
+    while (now_ms() - began < 2500) {
+        if (session.send("during " + std::to_string(sent)) == 0) sent++;
+        session.poll(20);
+        while (session.looked < session.events.size()) {
+            const Seen &seen = session.events[session.looked++];
+            if (seen.kind != WSXDP_EVENT_MESSAGE) continue;
+            assert_true(seen.data == "during " + std::to_string(got));
+            got++;
+        }
+    }
+    assert_true(sent > 20);
+    for (; got < sent; got++)
+        assert_true(session.need(WSXDP_EVENT_MESSAGE).data == "during " + std::to_string(got));
+    assert_false(stalled);
+    assert_true(made_anew > static_cast<uint32_t>(refused)); // the old one takes its time to go
+    assert_int_equal(counter(session, "recoveries"), 1);
+    assert_int_equal(counter(session, "double_puts"), 0);
+    assert_int_equal(session.count(WSXDP_EVENT_ERROR), 0);
+    assert_true(counter(session, "kicks") > 0);
+    wsxdp_close(session.handle, 0, 1000, "", 0);
+    assert_true(session.need(WSXDP_EVENT_CLOSE).flags & WSXDP_FLAG_CLEAN);
+}
+
+TEST(a_socket_that_completes_nothing_is_made_anew) { recovers(0); }
+TEST(the_new_one_waits_until_the_queue_is_free) { recovers(5); }
+
+TEST(without_a_new_one_the_connection_ends) {
+    need();
+    World world;
+    auto server = world.serve(echo_messages);
+    Session session(World::url(*server), World::options());
+    session.need(WSXDP_EVENT_OPEN);
+    stalled = true;
+    refusals = 1 << 30;
+    assert_int_equal(session.send("lost"), 0);
+    const Seen &error = session.need(WSXDP_EVENT_ERROR, 10000);
+    assert_int_equal(error.error, WSXDP_E_XDP_LINK_DOWN);
+    if (!contains(error.data, "could not be opened again")) fail_msg("%s", error.data.c_str());
+    session.need(WSXDP_EVENT_CLOSE);
+    stalled = false;
+    refusals = 0;
+}
+
+TESTS("recovery")
