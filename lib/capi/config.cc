@@ -61,10 +61,16 @@ int wsxdp_option_at(size_t index, wsxdp_option *out) {
 }
 
 const char *wsxdp_version(void) {
+#ifdef WSXDP_XDP_LIBBPF
+#define TRANSPORTS "transports: socket, xdp"
+#else
+#define TRANSPORTS "transports: socket"
+#endif
     return tls_backend()->available
-               ? "0.1.0 (transports: socket; placements: inline; TLS: openssl, TLSv1.2 TLSv1.3; "
+               ? "0.1.0 (" TRANSPORTS "; placements: inline; TLS: openssl, TLSv1.2 TLSv1.3; "
                  "permessage-deflate: zlib)"
-               : "0.1.0 (transports: socket; placements: inline; TLS: none; permessage-deflate: zlib)";
+               : "0.1.0 (" TRANSPORTS "; placements: inline; TLS: none; permessage-deflate: zlib)";
+#undef TRANSPORTS
 }
 
 } // extern "C"

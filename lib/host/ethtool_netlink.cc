@@ -62,6 +62,10 @@ void features_message_read(ByteView attributes, NicFacts *out) {
         known(bit_is_set(set, "tx-checksum-ip-generic") || bit_is_set(set, "tx-checksum-ipv4") ||
               bit_is_set(set, "tx-checksum-ipv6"));
     out->ntuple = known(bit_is_set(set, "rx-ntuple-filter"));
+    NetlinkAttribute changeable;
+    if (!netlink_find(attributes, ETHTOOL_A_FEATURES_HW, &changeable)) return;
+    out->lro_fixed = !bit_is_set(changeable.data, "rx-lro");
+    out->gro_hw_fixed = !bit_is_set(changeable.data, "rx-gro-hw");
 }
 
 RssHash rss_hash_of(uint32_t function) {

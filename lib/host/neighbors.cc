@@ -205,6 +205,9 @@ int neighbor_resolve(Routes *routes, const XdpRoute &route, uint8_t mac[6], Erro
         if (!cached) ask_kernel(routes, n, now);
         [[fallthrough]];
     case NeighborState::known:
+        // Others that wait for it were told nothing yet, and will not be: what the kernel says about it next
+        // is no news then.
+        if (n->waiting) routes->changes++;
         n->waiting = false;
         n->failed_at = 0;
         memcpy(mac, n->mac, sizeof n->mac);

@@ -40,16 +40,23 @@ bool read_number_file(const char *path, uint64_t *out) {
 }
 
 // A file of the interface in sysfs.
-static bool read_sysfs(const char *interface, const char *file, char *out, size_t bytes) {
-    char path[96];
-    Writer writer{ByteSpan(path, sizeof path)};
+bool sysfs_path(const char *interface, const char *file, char *out, size_t bytes) {
+    Writer writer{ByteSpan(out, bytes)};
     writer.text("/sys/class/net/");
     writer.text(interface);
     writer.text("/");
     writer.text(file);
     writer.u8(0);
+    return !writer.failed;
+}
+static bool read_sysfs(const char *interface, const char *file, char *out, size_t bytes) {
+    char path[96];
     out[0] = 0;
-    return !writer.failed && read_small_file(path, out, bytes);
+    return sysfs_path(interface, file, path, sizeof path) && read_small_file(path, out, bytes);
+}
+bool sysfs_number(const char *interface, const char *file, uint64_t *out) {
+    char text[32];
+    return read_sysfs(interface, file, text, sizeof text) && decimal_read(text, out);
 }
 
 static void mac_text(const uint8_t mac[6], char out[18]) {
@@ -62,7 +69,7 @@ static void mac_text(const uint8_t mac[6], char out[18]) {
 }
 
 // Another namespace may well have an interface of this name and number, but not with this address.
-static bool sysfs_is_ours(const LinkFacts &link) {
+bool sysfs_is_ours(const LinkFacts &link) {
     char text[32], mac[18];
     uint64_t index = 0;
     static const uint8_t none[6] = {0};
@@ -74,15 +81,12 @@ static bool sysfs_is_ours(const LinkFacts &link) {
 }
 
 static void sysfs_read(const LinkFacts &link, NicFacts *facts) {
-    char text[32];
     uint64_t number = 0;
     if (!sysfs_is_ours(link)) return;
-    if (facts->defer_hard_irqs == UINT32_MAX &&
-        read_sysfs(link.name, "napi_defer_hard_irqs", text, sizeof text) && decimal_read(text, &number) &&
+    if (facts->defer_hard_irqs == UINT32_MAX && sysfs_number(link.name, "napi_defer_hard_irqs", &number) &&
         number < UINT32_MAX)
         facts->defer_hard_irqs = static_cast<uint32_t>(number);
-    if (facts->gro_flush_timeout_ns == UINT64_MAX &&
-        read_sysfs(link.name, "gro_flush_timeout", text, sizeof text) && decimal_read(text, &number))
+    if (facts->gro_flush_timeout_ns == UINT64_MAX && sysfs_number(link.name, "gro_flush_timeout", &number))
         facts->gro_flush_timeout_ns = number;
 }
 

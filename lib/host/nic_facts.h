@@ -37,6 +37,8 @@ struct NicFacts {
     // -- offloads
     Known lro = Known::unknown;
     Known gro_hw = Known::unknown;
+    bool lro_fixed = false; // on or off, it cannot be changed
+    bool gro_hw_fixed = false;
     Known gro = Known::unknown;
     Known receive_checksum = Known::unknown;
     Known receive_vlan = Known::unknown; // takes tags away

@@ -30,4 +30,10 @@ bool read_small_file(const char *path, char *out, size_t bytes);
 bool read_number_file(const char *path, uint64_t *out);
 bool decimal_read(const char *text, uint64_t *out);
 
+// Sysfs is of the network namespace that it was mounted in: whether its interface of this name is this one.
+struct LinkFacts;
+bool sysfs_is_ours(const LinkFacts &link);
+bool sysfs_path(const char *interface, const char *file, char *out, size_t bytes);
+bool sysfs_number(const char *interface, const char *file, uint64_t *out);
+
 } // namespace wx

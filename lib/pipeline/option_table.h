@@ -200,12 +200,25 @@
       "virtio) leaves them out unless its tx offload is off")                                                \
     X(xdp_vlan, "xdp.vlan", WX_INT, WX_H, "-1", -1, 4094, "", "",                                            \
       "VLAN tag of the frames; -1: what the route says")                                                     \
-    X(xdp_busy_poll, "xdp.busy_poll", WX_BOOL, WX_H, "no", 0, 1, "", "",                                     \
+    X(xdp_busy_poll, "xdp.busy_poll", WX_CHOICE, WX_H, "no", 0, 0, "", "no|yes|auto",                        \
       "preferred busy polling (SO_PREFER_BUSY_POLL): the caller's thread runs the driver; slower on "        \
-      "virtual interfaces")                                                                                  \
+      "virtual interfaces, where auto leaves it out")                                                        \
     X(xdp_busy_poll_us, "xdp.busy_poll_us", WX_INT, WX_H, "20", 1, 1000000, "us", "", "SO_BUSY_POLL")        \
     X(xdp_busy_poll_budget, "xdp.busy_poll_budget", WX_INT, WX_H, "64", 1, 65535, "", "",                    \
       "SO_BUSY_POLL_BUDGET: packets per poll")                                                               \
+    X(xdp_napi_defer_hard_irqs, "xdp.napi_defer_hard_irqs", WX_INT, WX_H, "0", 0, 65535, "", "",             \
+      "with busy polling: how often the interface's interrupt stays off after a poll that found nothing, "   \
+      "2 is usual; put back when the handle is freed, but not when the process is killed or has given up "   \
+      "CAP_NET_ADMIN; 0: as it is")                                                                          \
+    X(xdp_gro_flush_timeout_ns, "xdp.gro_flush_timeout_ns", WX_INT, WX_H, "0", 0, 1000000000, "ns", "",      \
+      "with busy polling: how long a packet waits that nobody polls for while interrupts are off, 200us is " \
+      "usual; put back likewise; 0: as it is")                                                               \
+    X(xdp_trickle, "xdp.trickle", WX_CHOICE, WX_H, "auto", 0, 0, "", "auto|yes|no",                          \
+      "send a small frame to our own address now and then, which makes a driver that forgets received "      \
+      "packets look at them; auto: with igc only, where a small rx-usecs other than 0 (ethtool -C) is the "  \
+      "better cure")                                                                                         \
+    X(xdp_trickle_interval_ns, "xdp.trickle_interval_ns", WX_INT, WX_H, "1ms", 10000, 1000000000, "ns", "",  \
+      "from one such frame to the next, on a queue that sends nothing else meanwhile")                       \
     X(xdp_dispatcher, "xdp.dispatcher", WX_BOOL, WX_H, "no", 0, 1, "", "",                                   \
       "attach beside other XDP programs by libxdp's dispatcher, which outlives a killed process; needs a "   \
       "BPF file system")                                                                                     \

@@ -21,5 +21,7 @@ struct XdpPlace { // what it stands on
 int xdp_transport_open(const Options *options, const XdpPlace &place, XdpTransport **out, ErrorText *error);
 void xdp_transport_close(XdpTransport *xdp); // nullptr is harmless
 XdpHost *xdp_transport_host(XdpTransport *xdp);
+// Whether frames trickle on a NIC with this driver, by the option xdp.trickle.
+bool xdp_trickles(int64_t choice, const char *driver);
 
 } // namespace wx

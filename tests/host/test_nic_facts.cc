@@ -37,8 +37,15 @@ Known feature(const Namespace &where, const std::string &interface, const std::s
     return shown.compare(at + name.size() + 3, 2, "on") == 0 ? Known::yes : Known::no;
 }
 
+// Whether `ethtool -k` says that it cannot be changed.
+bool is_fixed(const Namespace &where, const std::string &interface, const std::string &name) {
+    return where.try_run("ethtool -k " + interface + " | grep -q '^[[:space:]]*" + name + ": .*[[]fixed]'");
+}
+
 void check_features(const Namespace &where, const char *interface) {
     const NicFacts facts = facts_of(where, interface);
+    assert_int_equal(facts.lro_fixed, is_fixed(where, interface, "large-receive-offload"));
+    assert_int_equal(facts.gro_hw_fixed, is_fixed(where, interface, "rx-gro-hw"));
     const struct {
         const char *name;
         Known found;

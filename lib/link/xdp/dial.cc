@@ -20,6 +20,10 @@ namespace wx {
 // An address that is renewed (DHCP, a network manager's flush and add) is gone for less.
 constexpr Nanos address_grace = ns_per_s;
 
+// A link that damages packets does not damage so many in a row; a peer that leaves checksums out gives no
+// other ones, and an attempt to connect would only run out of time.
+constexpr uint32_t bad_checksums_told = 3;
+
 static bool check_address(XdpChannel *channel);
 
 void xdp_opening_over(XdpHost *h) {
@@ -79,6 +83,8 @@ static int bind_to(const IpAddress &ip, uint16_t port, uint32_t scope, int type,
     return -1;
 }
 
+static bool out_of_descriptors(int cause) { return cause == EMFILE || cause == ENFILE; }
+
 struct PortSearch {
     XdpChannel *channel;
     int cause = 0; // why no port can be had at all
@@ -95,7 +101,11 @@ static bool port_usable(void *context, uint16_t port) {
     if (!nic_steers(&channel->host->nic, tuple)) return false;
     search->steered++;
     int cause = 0;
-    channel->holder = bind_to(tuple.local, port, channel->route.route_index, SOCK_STREAM, &cause);
+    const uint32_t scope = channel->route.route_index;
+    channel->holder = bind_to(tuple.local, port, scope, SOCK_STREAM, &cause);
+    // A new connection is worth more than the rest of an old one's TIME-WAIT.
+    while (channel->holder < 0 && out_of_descriptors(cause) && xdp_release_oldest(channel->host))
+        channel->holder = bind_to(tuple.local, port, scope, SOCK_STREAM, &cause);
     if (channel->holder < 0 && cause != EADDRINUSE) search->cause = cause;
     return channel->holder >= 0;
 }
@@ -103,7 +113,7 @@ static bool port_usable(void *context, uint16_t port) {
 static int no_port(XdpChannel *channel, const PortSearch &search) {
     ErrorText *e = &channel->error;
     if (search.cause != 0) {
-        int code = search.cause == EMFILE || search.cause == ENFILE ? WSXDP_E_DESCRIPTORS : WSXDP_E_SYSTEM;
+        int code = out_of_descriptors(search.cause) ? WSXDP_E_DESCRIPTORS : WSXDP_E_SYSTEM;
         e->begin(code, search.cause).add("holding a source port with a socket: ").errno_name(search.cause);
         if (code == WSXDP_E_DESCRIPTORS) e->add("; each connection needs one, raise the limit (ulimit -n)");
         return code;
@@ -252,6 +262,13 @@ static int open_interface(XdpChannel *channel) {
         error->begin(WSXDP_E_MEMORY).add("opening AF_XDP sockets: out of memory");
         return WSXDP_E_MEMORY;
     }
+    if (h->support.tune != nullptr &&
+        (status = h->support.tune(h->support.context, h->nic.options, error)) < 0) {
+        nic_close(&h->nic);
+        deallocate(h->send_state);
+        h->send_state = nullptr;
+        return status;
+    }
     h->counters.nic_opens++;
     if (h->nic_wanted.warning[0] != 0) {
         error->begin(0).add(h->nic_wanted.warning);
@@ -285,6 +302,7 @@ static void step_neighbor(XdpChannel *channel) {
     channel->dial_deadline = never;
     channel->step = DialStep::handshake;
     tcp_connect(&channel->c, channel->c.tuple, h->now);
+    xdp_trickle_begin(h);
     xdp_mark_dirty(channel);
 }
 
@@ -357,6 +375,25 @@ static void end_connection(XdpChannel *channel) {
     fail(channel, channel->error.code);
 }
 
+void xdp_bad_checksum(XdpChannel *channel) {
+    const TcpConnection &c = channel->c;
+    const bool opening = channel->step == DialStep::handshake && c.state == TcpState::syn_sent;
+    if (!opening && channel->step != DialStep::connected) return;
+    if (channel->good_segments != c.stats.segments_in) channel->bad_checksums = 0;
+    channel->good_segments = c.stats.segments_in;
+    if (++channel->bad_checksums != bad_checksums_told) return;
+    ErrorText *error = &channel->error;
+    error->begin(opening ? WSXDP_E_CONNECT_TIMEOUT : 0).add("the last ").number(bad_checksums_told);
+    error->add(" packets from the peer had bad checksums and were dropped");
+    if (opening) error->add(", and no other answer came");
+    error->add("; a peer on the same machine (veth, virtio) leaves them out: ethtool -K IF tx off there, or "
+               "xdp.checksum=trust");
+    if (opening)
+        end_connection(channel);
+    else
+        xdp_notify(channel);
+}
+
 static void notice(XdpChannel *channel, int code, const char *text) {
     channel->error.begin(code)
         .add("interface ")
@@ -394,6 +431,18 @@ static bool check_address(XdpChannel *channel) {
     return false;
 }
 
+// Our sockets cannot follow a route to another interface. The old way may still do, and other routes take
+// over for a moment when a link goes down, so nothing ends here.
+static void tell_no_route(XdpChannel *channel) {
+    const XdpPaths &paths = channel->host->support.paths;
+    XdpRoute other;
+    ErrorText ignored;
+    const bool elsewhere = paths.route(paths.context, channel->c.tuple.remote, 0, &other, &ignored) >= 0;
+    notice(channel, WSXDP_E_XDP_LINK_DOWN,
+           elsewhere ? "the route leads through another interface now; the connection stays on this one"
+                     : "there is no route any more; waiting for one");
+}
+
 static void follow(XdpChannel *channel) {
     XdpHost *h = channel->host;
     const XdpPaths &paths = h->support.paths;
@@ -403,10 +452,14 @@ static void follow(XdpChannel *channel) {
     bool was_up = channel->route.link_up;
     if (status >= 0 && !now.link_up && was_up)
         notice(channel, WSXDP_E_XDP_LINK_DOWN, "the link went down; what is sent is repeated until it is up");
-    if (status >= 0 && now.link_up && !was_up) notice(channel, 0, "the link is up again");
+    if (status >= 0 && now.link_up && !was_up) {
+        notice(channel, 0, "the link is up again");
+        ErrorText untuned; // works as well, only later
+        if (h->support.tune != nullptr) h->support.tune(h->support.context, h->nic.options, &untuned);
+    }
     // An interface that is set down loses its routes: the connection waits as it would for any outage.
     if (status < 0) {
-        if (was_up) notice(channel, WSXDP_E_XDP_LINK_DOWN, "there is no route any more; waiting for one");
+        if (was_up) tell_no_route(channel);
         channel->route.link_up = false;
     }
     if (!check_address(channel)) return;

@@ -7,8 +7,6 @@
 
 namespace wx {
 
-constexpr uint8_t frame_owned = 1;  // by a connection, until it is acknowledged
-constexpr uint8_t frame_queued = 2; // by the kernel, until it is completed
 constexpr uint32_t receive_batch = 64;
 
 // ---- in ----
@@ -17,13 +15,19 @@ static uint32_t frames_kept(const TcpConnection *c) {
     return c->rx.ready_tail - c->rx.ready_head + c->rx.held_count;
 }
 
-// With few frames left, a connection that keeps more than its share gets no more: the others must go on, and
-// its peer will repeat.
-static bool over_share(const XdpHost *h, const TcpConnection *c) {
+// With many frames kept, a connection that keeps more than its share gets only what it waits for: that lets
+// go of what it holds behind a hole, as nothing else would. All the rest its peer will repeat. Who does not
+// read what he has gets nothing. So about half of the frames at most are kept, and no queue is without any.
+static bool over_share(const XdpHost *h, const TcpConnection *c, const TcpSegment &s) {
     const FramePool &pool = h->nic.umem.pools[static_cast<unsigned>(Pool::receive)];
     uint32_t available = pool.free_count;
     for (uint32_t i = 0; i < h->nic.socket_count; i++) available += h->nic.sockets[i].in_fill;
-    return available < pool.count / 4 && frames_kept(c) > pool.count / (2 * (h->channel_count + 1));
+    if (available >= pool.count / 8 * 5) return false;
+    const uint32_t share = pool.count / (16 * (h->channel_count + 1));
+    if (frames_kept(c) <= share) return false;
+    const uint32_t end = s.seq + static_cast<uint32_t>(s.payload.size);
+    const bool next = seq_until(s.seq, c->rx.next) && seq_after(end, c->rx.next);
+    return !next || (available < pool.count / 2 && c->rx.ready_tail - c->rx.ready_head > share);
 }
 
 static void read_stamps(const XdpHost *h, const XskDescriptor &d, FrameId id, Tick polled) {
@@ -89,7 +93,7 @@ static bool on_tcp(XdpHost *h, const Frame &frame, FrameId id, uint32_t socket) 
     }
     XdpChannel *channel = xdp_channel_of(c);
     channel->socket = socket;
-    if (frame.tcp.payload.size != 0 && over_share(h, c)) {
+    if (frame.tcp.payload.size != 0 && over_share(h, c, frame.tcp)) {
         h->counters.over_share++;
         return false;
     }
@@ -102,12 +106,22 @@ static bool on_tcp(XdpHost *h, const Frame &frame, FrameId id, uint32_t socket) 
     return kept;
 }
 
+// Whose it would be, if what it says could be believed.
+[[gnu::cold]] static void on_bad_checksum(XdpHost *h, ByteView bytes) {
+    Frame frame;
+    if (frame_read(bytes, ChecksumPolicy::trust, &frame) != Wire::ok || frame.kind != FrameKind::tcp) return;
+    TcpConnection *c = tcp_table_find(
+        &h->table, tcp_tuple_of(frame.ip, frame.tcp.source_port, frame.tcp.destination_port, false));
+    if (c != nullptr) xdp_bad_checksum(xdp_channel_of(c));
+}
+
 static bool take_frame(XdpHost *h, const XskDescriptor &d, FrameId id, uint32_t socket) {
     Frame frame;
     ByteView bytes(h->nic.umem.base + d.address, d.size);
     Wire read = frame_read(bytes, h->options.checksums, &frame);
     if (read != Wire::ok) {
         h->counters.refused[static_cast<size_t>(read)]++;
+        if (read == Wire::bad_checksum) on_bad_checksum(h, bytes);
         return false;
     }
     if (frame.kind == FrameKind::tcp) return on_tcp(h, frame, id, socket);
@@ -128,7 +142,9 @@ bool xdp_take_frames(XdpHost *h) {
     bool moved = false;
     for (uint32_t i = 0; i < h->nic.socket_count; i++) {
         Xsk *socket = &h->nic.sockets[i];
-        if (socket->fd < 0 || !xsk_has_input(socket)) continue;
+        if (socket->fd < 0) continue;
+        if (socket->busy_poll && !xsk_has_input(socket)) xsk_poll(socket);
+        if (!xsk_has_input(socket)) continue;
         // The kernel must never run out of frames to receive into while we look at what it brought.
         xsk_refill(socket, 0);
         XskDescriptor descriptors[receive_batch];

@@ -68,6 +68,8 @@ int xdp_host_open(XdpHost *h, const XdpHostOptions &options, const XdpSupport &s
 
 // Everything that lies in frames goes, then the frames.
 static void close_nic(XdpHost *h) {
+    if (h->support.restore != nullptr) h->support.restore(h->support.context);
+    h->trickle_at = never;
     if (h->watched) {
         xdp_host_watch(h, false);
         nic_close(&h->nic);
@@ -82,13 +84,20 @@ static void close_nic(XdpHost *h) {
     for (SocketProgress &p : h->progress) p = SocketProgress();
 }
 
+bool xdp_release_oldest(XdpHost *h) {
+    if (h->held_count == 0) return false;
+    HeldTuple *oldest = &h->held[h->held_begin];
+    xdp_release_tuple(h, oldest->tuple, oldest->holder);
+    h->held_begin = (h->held_begin + 1) & (h->options.time_wait - 1);
+    h->held_count--;
+    return true;
+}
+
 static void release_held(XdpHost *h, bool all) {
     while (h->held_count != 0) {
-        HeldTuple *oldest = &h->held[h->held_begin];
+        const HeldTuple *oldest = &h->held[h->held_begin];
         if (!all && time_wait_find(&h->tcp.time_wait, oldest->tuple) != nullptr) return;
-        xdp_release_tuple(h, oldest->tuple, oldest->holder);
-        h->held_begin = (h->held_begin + 1) & (h->options.time_wait - 1);
-        h->held_count--;
+        xdp_release_oldest(h);
     }
 }
 
@@ -138,6 +147,8 @@ static void run_timers(XdpHost *h) {
         if (next < h->deadline) h->deadline = next;
     }
     if (h->nic_retry_at < h->deadline) h->deadline = h->nic_retry_at;
+    if (h->trickle_at <= h->now) xdp_trickle(h);
+    if (h->trickle_at < h->deadline) h->deadline = h->trickle_at;
     for (uint32_t i = 0; i < h->nic.socket_count; i++)
         if (h->progress[i].stopped && h->next_look < h->deadline) h->deadline = h->next_look;
     if (h->held_count == 0) return;
@@ -267,13 +278,8 @@ bool xdp_host_waiting(const XdpHost *h) {
 // ---- out ----
 
 static void hold_tuple(XdpHost *h, XdpChannel *channel) {
-    if (h->held_count == h->options.time_wait) {
-        // The oldest makes room, as in the table of TIME-WAIT.
-        HeldTuple *oldest = &h->held[h->held_begin];
-        xdp_release_tuple(h, oldest->tuple, oldest->holder);
-        h->held_begin = (h->held_begin + 1) & (h->options.time_wait - 1);
-        h->held_count--;
-    }
+    // The oldest makes room, as in the table of TIME-WAIT.
+    if (h->held_count == h->options.time_wait) xdp_release_oldest(h);
     h->held[(h->held_begin + h->held_count++) & (h->options.time_wait - 1)] = {channel->c.tuple,
                                                                                channel->holder};
     tcp_table_remove(&h->table, channel->c.tuple);

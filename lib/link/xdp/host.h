@@ -23,6 +23,9 @@ constexpr uint32_t send_headroom = 128;
 constexpr uint32_t receive_headroom = 256;
 // Handed over and not sent yet, for each connection: more would only queue in front of pongs.
 constexpr uint32_t unsent_limit = 128 * 1024;
+// Who has a frame that we send (XdpHost::send_state).
+constexpr uint8_t frame_owned = 1;  // a connection, until it is acknowledged
+constexpr uint8_t frame_queued = 2; // the kernel, until it is completed
 // Descriptors queued between two kicks: an acknowledgement waits for no more than these.
 constexpr uint32_t send_batch = 64;
 
@@ -42,6 +45,10 @@ struct XdpSupport {
     void *context = nullptr;
     // The interface's facts and the caller's options for it.
     int (*describe)(void *context, uint32_t ifindex, NicOptions *out, ErrorText *error) = nullptr;
+    // The interface's own settings that busy polling wants: made when it was opened, again when its link was
+    // down, and put back before it is closed. nullptr: none.
+    int (*tune)(void *context, const NicOptions &nic, ErrorText *error) = nullptr;
+    void (*restore)(void *context) = nullptr;
 };
 
 enum class DialStep : uint8_t { interface, neighbor, handshake, connected, failed };
@@ -61,7 +68,11 @@ struct XdpChannel {
     uint64_t tag = 0;
     Nanos deadline = never; // of the connection, as last seen
     Nanos dial_deadline = never;
-    bool homeless = false; // our address was taken away; it may come back until dial_deadline
+    // Our address was taken away; it may come back until dial_deadline.
+    bool homeless = false;
+    // Packets with bad ones since the last good one, and how many good ones there were.
+    uint32_t bad_checksums = 0;
+    uint64_t good_segments = 0;
     XdpRoute route;
     uint8_t ethernet[ether_header_size + ether_vlan_size] = {0};
     uint32_t ethernet_size = 0;
@@ -86,6 +97,7 @@ struct XdpHostCounters {
     uint64_t no_frame;                                  // packets to be sent that waited for a frame
     uint64_t over_share; // received and dropped: the connection kept more than its share of frames
     uint64_t link_downs, path_changes, nic_opens;
+    uint64_t trickles;   // frames to ourselves (trickle.cc)
     uint64_t recoveries; // sockets made anew because the kernel completed nothing any more
 };
 
@@ -93,6 +105,7 @@ struct XdpHostCounters {
 struct SocketProgress {
     uint64_t completed = 0; // as last looked at
     Nanos since = 0;        // nothing was completed, though something is under way
+    uint64_t trickled = 0;  // frames queued when xdp_trickle last looked
     bool stopped = false;   // to be opened again
     Nanos stopped_at = 0;
 };
@@ -127,6 +140,7 @@ struct XdpHost {
     bool broken = false;  // the interface is gone: everything on it ends
     uint32_t opening = 0; // channels in DialStep::interface
     Nanos nic_retry_at = never;
+    Nanos trickle_at = never;
     Nanos next_look = 0;    // at what the kernel has told of paths, when nobody sleeps on its descriptor
     Nanos deadline = never; // earliest of all channels'; may be early
     uint64_t changes = 0;
@@ -160,6 +174,12 @@ void xdp_opening_over(XdpHost *h);         // a channel leaves DialStep::interfa
 void xdp_follow_paths(XdpHost *h);         // what the kernel has told of routes, neighbours and links
 void xdp_nic_lost(XdpHost *h, const char *why);
 void xdp_release_tuple(XdpHost *h, const TcpTuple &tuple, int holder);
+// A packet of its peer was refused for its checksum.
+void xdp_bad_checksum(XdpChannel *channel);
+bool xdp_release_oldest(XdpHost *h); // of those in TIME-WAIT, before its time; false: there is none
+// -- trickle.cc
+void xdp_trickle_begin(XdpHost *h); // there is a connection
+void xdp_trickle(XdpHost *h);       // it is due
 // -- frames.cc
 bool xdp_take_frames(XdpHost *h); // what has arrived
 void xdp_take_completions(XdpHost *h);

@@ -13,13 +13,29 @@ const char *nic_mode_text(NicMode mode) {
     return names[static_cast<unsigned>(mode)];
 }
 
+static uint32_t first_queue(const NicOptions &o) {
+    return o.queue == nic_every_queue ? 0 : static_cast<uint32_t>(o.queue);
+}
+static uint32_t sockets_wanted(const NicOptions &o) { return o.queue == nic_every_queue ? o.queues : 1; }
+
+// Sockets that share the frames may together give half of them to the kernel: the first ones to ask would
+// otherwise take all, and a queue without any is one whose packets are dropped for ever.
+static uint32_t fill_slots(const XdpNic *nic) {
+    const uint32_t count = sockets_wanted(nic->options);
+    const uint32_t frames = nic->umem.pools[static_cast<unsigned>(Pool::receive)].count;
+    uint32_t slots = nic->options.ring_slots;
+    while (count > 1 && slots > 1 && slots > frames / (2 * count)) slots /= 2;
+    return slots;
+}
+
 static XskOptions socket_options(const XdpNic *nic, NicMode mode, uint32_t queue) {
     const NicOptions &o = nic->options;
     XskOptions x;
     x.ifindex = o.ifindex;
     x.interface = o.interface;
     x.queue = queue;
-    x.fill_slots = x.receive_slots = x.send_slots = x.completion_slots = o.ring_slots;
+    x.receive_slots = x.send_slots = x.completion_slots = o.ring_slots;
+    x.fill_slots = fill_slots(nic);
     x.mode = mode == NicMode::zero_copy ? XskMode::zero_copy : XskMode::copy;
     x.generic = mode == NicMode::generic;
     x.busy_poll = o.busy_poll;
@@ -34,15 +50,31 @@ static void close_sockets(XdpNic *nic) {
     umem_close(&nic->umem);
 }
 
-static int open_sockets(XdpNic *nic, NicMode mode, ErrorText *error) {
+static void note_rung(XdpNic *nic, NicMode mode, const ErrorText &error) {
+    Writer text{ByteSpan(nic->ladder, sizeof nic->ladder - 1)};
+    text.at += strlen(nic->ladder);
+    if (nic->ladder[0] != 0) text.text("; ");
+    text.text(nic_mode_text(mode));
+    text.text(": ");
+    text.bytes(ByteView(error.text, error.size).first(text.left()));
+    *text.at = 0;
+}
+
+static int open_sockets(XdpNic *nic, NicMode *mode, ErrorText *error) {
     const NicOptions &o = nic->options;
-    uint32_t first = o.queue == nic_every_queue ? 0 : static_cast<uint32_t>(o.queue);
-    uint32_t count = o.queue == nic_every_queue ? o.queues : 1;
+    uint32_t first = first_queue(o);
+    uint32_t count = sockets_wanted(o);
     int status = umem_open(&nic->umem, o.umem, error);
     for (uint32_t i = 0; i < count && status >= 0; i++) {
         const Xsk *shared = i == 0 ? nullptr : &nic->sockets[0];
-        status = xsk_open(&nic->sockets[i], &nic->umem, socket_options(nic, mode, first + i), shared, error);
+        XskOptions options = socket_options(nic, *mode, first + i);
+        options.or_copy = i == 0 && *mode == NicMode::zero_copy && o.mode == NicModeChoice::automatic;
+        status = xsk_open(&nic->sockets[i], &nic->umem, options, shared, error);
         if (status >= 0) nic->socket_count = i + 1;
+        if (status >= 0 && nic->sockets[i].mode != options.mode) {
+            note_rung(nic, *mode, *error);
+            *mode = NicMode::driver;
+        }
         if (status >= 0) status = xdp_program_set_socket(&nic->program, first + i, nic->sockets[i].fd, error);
     }
     if (status < 0) close_sockets(nic);
@@ -66,33 +98,24 @@ static int open_program(XdpNic *nic, NicMode mode, ErrorText *error) {
     return xdp_program_open(&nic->program, p, error);
 }
 
-static void note_rung(XdpNic *nic, NicMode mode, const ErrorText &error) {
-    Writer text{ByteSpan(nic->ladder, sizeof nic->ladder - 1)};
-    text.at += strlen(nic->ladder);
-    if (nic->ladder[0] != 0) text.text("; ");
-    text.text(nic_mode_text(mode));
-    text.text(": ");
-    text.bytes(ByteView(error.text, error.size).first(text.left()));
-    *text.at = 0;
-}
-
 // One rung of the ladder. What is open is kept when the next rung can use it.
 static int try_mode(XdpNic *nic, NicMode mode, ErrorText *error) {
     bool generic = mode == NicMode::generic;
     if (nic->program.program_fd >= 0 && (nic->program.attach == XdpAttach::generic) != generic)
         xdp_program_close(&nic->program);
     int status = nic->program.program_fd >= 0 ? WSXDP_OK : open_program(nic, mode, error);
-    if (status >= 0) status = open_sockets(nic, mode, error);
+    if (status >= 0) status = open_sockets(nic, &mode, error);
     if (status >= 0) nic->mode = mode;
     return status;
 }
 
+// Before anything is opened: what is refused here costs the interface nothing.
 static int steer(XdpNic *nic, ErrorText *error) {
     const NicOptions &o = nic->options;
     SteeringFacts facts;
     facts.interface = o.interface;
     facts.queues = o.queues;
-    for (uint32_t i = 0; i < nic->socket_count; i++) facts.ours |= uint64_t{1} << nic->sockets[i].queue;
+    for (uint32_t i = 0; i < sockets_wanted(o); i++) facts.ours |= uint64_t{1} << (first_queue(o) + i);
     facts.table = o.rss;
     facts.toeplitz = o.toeplitz;
     facts.ports_hashed = o.ports_hashed4 || o.ports_hashed6;
@@ -111,7 +134,7 @@ static int climb(XdpNic *nic, ErrorText *error) {
         if (status != WSXDP_E_XDP_MODE) break;
         note_rung(nic, mode, *error);
     }
-    return status >= 0 ? steer(nic, error) : status;
+    return status;
 }
 
 static int check(const NicOptions &o, ErrorText *error) {
@@ -146,7 +169,8 @@ int nic_open(XdpNic *nic, const NicOptions &options, Nanos now, ErrorText *error
         return WSXDP_E_MEMORY;
     }
     for (uint32_t i = 0; i < nic_queues_max; i++) new (&nic->sockets[i]) Xsk();
-    status = climb(nic, error);
+    status = steer(nic, error);
+    if (status >= 0) status = climb(nic, error);
     if (status >= 0) return 1;
     nic_close(nic);
     if (status != WSXDP_E_AGAIN) return status;

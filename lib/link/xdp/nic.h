@@ -30,6 +30,7 @@ struct NicOptions {
     bool busy_poll = false;
     uint32_t busy_poll_us = 20;
     uint32_t busy_poll_budget = 64;
+    Nanos trickle = 0; // from one frame to ourselves to the next; 0: none
     // -- facts of the interface, from lib/host
     uint32_t queues = 1; // that receive
     RssTable rss;        // memory of the caller's, kept as long as the nic

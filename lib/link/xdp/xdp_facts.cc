@@ -82,6 +82,7 @@ static void put_host(const XdpHost &h, Writer *out) {
     put(out, "unknown", h.counters.unknown);
     put(out, "no_frame", h.counters.no_frame);
     put(out, "over_share", h.counters.over_share);
+    put(out, "trickles", h.counters.trickles);
     put(out, "recoveries", h.counters.recoveries);
     put(out, "link_downs", h.counters.link_downs);
     put(out, "tuples", h.table.count + h.held_count);

@@ -262,6 +262,19 @@ static int bind_queue(Xsk *x, const XskOptions &options, const Xsk *first, Error
     return bind_failed(options, errno, error);
 }
 
+// The same socket once more: the memory of one that is closed goes on counting against RLIMIT_MEMLOCK for a
+// while, and closing takes some 20 ms.
+static int bind_or_copy(Xsk *x, const XskOptions &options, const Xsk *first, ErrorText *error) {
+    int code = bind_queue(x, options, first, error);
+    if (code != WSXDP_E_XDP_MODE || !options.or_copy) return code;
+    const ErrorText why = *error;
+    XskOptions copy = options;
+    copy.mode = x->mode = XskMode::copy;
+    code = bind_queue(x, copy, first, error);
+    if (code == WSXDP_OK || code == WSXDP_E_XDP_MODE) *error = why;
+    return code;
+}
+
 int xsk_open(Xsk *x, Umem *umem, const XskOptions &options, const Xsk *first, ErrorText *error) {
     *x = Xsk();
     int code = check_options(umem, options, first, error);
@@ -277,7 +290,7 @@ int xsk_open(Xsk *x, Umem *umem, const XskOptions &options, const Xsk *first, Er
                (first != nullptr || (code = register_memory(x, options, error)) == WSXDP_OK) &&
                (code = make_rings(x, options, error)) == WSXDP_OK &&
                (code = set_busy_poll(x, options, error)) == WSXDP_OK) {
-        code = bind_queue(x, options, first, error);
+        code = bind_or_copy(x, options, first, error);
     }
     if (code != WSXDP_OK) xsk_close(x);
     return code;

@@ -34,6 +34,7 @@ struct XskOptions {
     uint32_t send_slots = 2048;
     uint32_t completion_slots = 2048;
     XskMode mode = XskMode::copy;
+    bool or_copy = false;   // where zero-copy cannot be had; *error says why then
     bool generic = false;   // the program is attached in generic mode
     bool busy_poll = false; // SO_PREFER_BUSY_POLL; needs CAP_NET_ADMIN
     uint32_t busy_poll_us = 20;
@@ -116,6 +117,8 @@ uint32_t xsk_stranded(Xsk *x, FrameId *out, uint32_t cap);
 // Gives free frames of the receive pool to the kernel, up to `keep` fewer than are free; wakes the driver if
 // it asks for it.
 void xsk_refill(Xsk *x, uint32_t keep);
+// With busy_poll the driver runs when it is called, and with interrupts put off only then: one system call.
+void xsk_poll(Xsk *x);
 // What has arrived; each frame is the caller's until umem_put.
 uint32_t xsk_receive(Xsk *x, XskDescriptor *out, uint32_t cap);
 inline bool xsk_has_input(const Xsk *x) {

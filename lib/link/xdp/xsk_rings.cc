@@ -19,8 +19,12 @@ static void wake_receiver(Xsk *x) {
     // that had seen our frames would not have set it.
     if (!x->busy_poll && (__atomic_load_n(x->fill.flags, __ATOMIC_RELAXED) & XDP_RING_NEED_WAKEUP) == 0)
         return;
-    x->counters.fill_kicks++;
     // What it answers is of no use: a link that is down shows at the kick, and its watcher tells.
+    xsk_poll(x);
+}
+
+void xsk_poll(Xsk *x) {
+    x->counters.fill_kicks++;
     (void)recv(x->fd, nullptr, 0, MSG_DONTWAIT);
 }
 
