@@ -16,6 +16,7 @@ namespace {
 const char front_page[] = "wsxdp - a WebSocket client for people who count microseconds\n"
                           "\n"
                           "  wsxdp cat URL        connect and write the messages to standard output\n"
+                          "  wsxdp doctor         what decides whether transport=xdp can run here\n"
                           "  wsxdp options        list the library's options, for cat's -o\n"
                           "  wsxdp version        version, features and TLS versions of this build\n"
                           "  wsxdp help COMMAND   the flags of one command\n"
@@ -25,7 +26,7 @@ const char front_page[] = "wsxdp - a WebSocket client for people who count micro
 
 struct Line {
     CLI::App app{"", "wsxdp"};
-    CLI::App *cat = nullptr, *options = nullptr, *version = nullptr, *help = nullptr;
+    CLI::App *cat = nullptr, *doctor = nullptr, *options = nullptr, *version = nullptr, *help = nullptr;
     std::string count, duration, help_about;
     bool root_version = false;
 };
@@ -82,19 +83,30 @@ void define_options(Line &line, OptionsArguments &arguments) {
     line.options->add_flag("--man", arguments.man, "As a manual page");
 }
 
+void define_doctor(Line &line, DoctorArguments &arguments) {
+    line.doctor->add_option("URL", arguments.url, "Examine the way to this server: ws://HOST or wss://HOST");
+    line.doctor
+        ->add_option("--interface", arguments.interface,
+                     "Examine this one; without it, that of the URL or of the default route")
+        ->type_name("NAME");
+    line.doctor->add_flag("--json", arguments.json, "As JSON");
+}
+
 void define(Line &line, Arguments &arguments) {
     line.app.set_help_flag("-h,--help", "Print this help");
     line.app.add_flag("-V,--version", line.root_version, "The same as 'wsxdp version'");
     line.cat = line.app.add_subcommand("cat", "Connect and write the messages to standard output");
+    line.doctor = line.app.add_subcommand("doctor", "What decides whether transport=xdp can run here");
     line.options = line.app.add_subcommand("options", "List the library's options, for cat's -o");
     line.version = line.app.add_subcommand("version", "Version, features and TLS versions of this build");
     line.help = line.app.add_subcommand("help", "Print help, for one command if named");
     define_cat_input(line.cat, arguments.cat_arguments);
     define_cat_output(line, arguments.cat_arguments);
     define_cat_connection(line.cat, arguments.cat_arguments);
+    define_doctor(line, arguments.doctor_arguments);
     define_options(line, arguments.options_arguments);
     line.version->add_flag("--json", arguments.version_json, "As JSON");
-    line.help->add_option("COMMAND", line.help_about, "cat, options or version");
+    line.help->add_option("COMMAND", line.help_about, "cat, doctor, options or version");
     line.app.require_subcommand(0, 1); // so that "help cat" and "options version" are not two commands
     line.app.allow_extras();
     for (CLI::App *sub : line.app.get_subcommands({})) {
@@ -133,7 +145,7 @@ int judge_extra(const CLI::App *app, const std::string &word, bool root) {
             (app->get_name() == "cat" ? "; it takes one address, and what has spaces needs quotes" : ""));
     if (word.find("://") != std::string::npos)
         return usage("to see the messages of " + shown + ", write: wsxdp cat " + printable(word));
-    std::string near = nearest(word, {"cat", "options", "version", "help"});
+    std::string near = nearest(word, {"cat", "doctor", "options", "version", "help"});
     return usage("there is no command " + shown + "; " +
                  (near.empty() ? "'wsxdp help' lists the commands" : "did you mean 'wsxdp " + near + "'?"));
 }
@@ -184,6 +196,7 @@ int print_help(Line &line) {
 int choose(Line &line, Arguments *out) {
     if (line.help->parsed()) return print_help(line);
     CLI::App *chosen = line.cat->parsed()       ? line.cat
+                       : line.doctor->parsed()  ? line.doctor
                        : line.options->parsed() ? line.options
                        : line.version->parsed() ? line.version
                                                 : nullptr;
@@ -197,7 +210,10 @@ int choose(Line &line, Arguments *out) {
         return usage(
             "say what to do: 'wsxdp cat URL' shows a server's messages, 'wsxdp help' lists all commands");
     if (chosen == line.cat) status = check_cat(line, out->cat_arguments);
-    if (status == exit_ok) out->command = chosen == line.cat ? Arguments::cat : Arguments::options;
+    if (status == exit_ok)
+        out->command = chosen == line.cat      ? Arguments::cat
+                       : chosen == line.doctor ? Arguments::doctor
+                                               : Arguments::options;
     return status;
 }
 

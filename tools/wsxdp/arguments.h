@@ -21,9 +21,15 @@ struct OptionsArguments {
     bool json = false, names = false, markdown = false, man = false;
 };
 
+struct DoctorArguments {
+    std::string url, interface;
+    bool json = false;
+};
+
 struct Arguments {
-    enum Command { none, cat, options, version } command = none;
+    enum Command { none, cat, doctor, options, version } command = none;
     CatArguments cat_arguments;
+    DoctorArguments doctor_arguments;
     OptionsArguments options_arguments;
     bool version_json = false;
 };

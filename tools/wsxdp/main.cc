@@ -3,6 +3,7 @@
 // is a lack of memory or a bug; it ends the command with a sentence, not a core file.
 #include "arguments.h"
 #include "cat.h"
+#include "doctor.h"
 #include "exit_codes.h"
 #include "options_page.h"
 
@@ -18,6 +19,8 @@ static int run(int argc, char **argv) {
     switch (arguments.command) {
     case Arguments::cat:
         return run_cat(arguments.cat_arguments);
+    case Arguments::doctor:
+        return run_doctor(arguments.doctor_arguments);
     case Arguments::options:
         return run_options(arguments.options_arguments);
     case Arguments::version:
