@@ -459,8 +459,9 @@ WSXDP_API int wsxdp_stats(wsxdp *handle, uint32_t conn, wsxdp_stats_t *out);
 /* A fact about a connection as text: "url", "state", "transport", "subprotocol", "extensions",
  * "peer", "local", "tls.version", "tls.cipher", "tls.resumed", "tls.alpn", "tls.early_data" (no,
  * accepted, rejected), "mode", "poller"; with transport=xdp also "xdp.interface", "xdp.queues",
- * "xdp.ladder" (why no better mode), "xdp.counters" (of the interface's frames, as NAME=NUMBER). Copies at most cap bytes with the zero byte and returns the
- * whole length. Errors: E_INVALID (no such fact), E_STALE, E_THREAD. Owner thread; cold. */
+ * "xdp.ladder" (why no better mode), "xdp.counters" (of the interface's frames, as NAME=NUMBER). With
+ * conn = WSXDP_ALL what is true of the handle, with and without connections: "poller" and "xdp.*". Copies
+ * at most cap bytes with the zero byte and returns the whole length. Errors: E_INVALID (no such fact), E_STALE, E_THREAD. Owner thread; cold. */
 WSXDP_API int wsxdp_info(wsxdp *handle, uint32_t conn, const char *what, char *buf, size_t cap);
 
 /* What the last failing call on this handle, or the last ERROR event, was about. Copies at most cap

@@ -240,11 +240,12 @@ int wsxdp_info(wsxdp *handle, uint32_t conn, const char *what, char *buf, size_t
     if (handle == nullptr || what == nullptr) return WSXDP_E_INVALID;
     Inside inside(handle);
     if (!inside.held) return WSXDP_E_THREAD;
-    AppConnection *c = find(inside.engine, conn);
-    if (c == nullptr) return WSXDP_E_STALE;
+    AppConnection *c = conn == WSXDP_ALL ? nullptr : find(inside.engine, conn);
+    if (c == nullptr && conn != WSXDP_ALL) return WSXDP_E_STALE;
     uint8_t text[2048];
     Writer writer{ByteSpan(text, sizeof text)};
-    int status = engine_info(inside.engine, c, what, &writer);
+    int status = c == nullptr ? engine_handle_info(inside.engine, what, &writer)
+                              : engine_info(inside.engine, c, what, &writer);
     return status < 0 ? status : copy_out(writer.view(), buf, cap);
 }
 

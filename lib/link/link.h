@@ -89,7 +89,7 @@ struct LinkDriver {
                   bool on); // its own descriptors in the poller, under tags from link_driver_tag
     void (*attend)(void *context, uint64_t tag);                  // the poller has said so of one of them
     bool (*notice)(void *context, uint64_t *tag, ErrorText *out); // to be told to a channel's owner
-    void (*facts)(void *context, const char *name, Writer *out);  // see wsxdp_info
+    bool (*facts)(void *context, const char *name, Writer *out);  // see wsxdp_info; false: none such
 };
 constexpr uint64_t link_driver_tag = uint64_t{0xFFFF} << 32; // above those of connections and races
 

@@ -66,5 +66,7 @@ void engine_sender_free(Engine *e, Sender *sender);
 
 int engine_stats(Engine *e, AppConnection *c, wsxdp_stats_t *out); // c null: the whole handle
 int engine_info(Engine *e, AppConnection *c, const char *what, Writer *out);
+// What is true of the handle, whether it has connections or not.
+int engine_handle_info(Engine *e, const char *what, Writer *out);
 
 } // namespace wx

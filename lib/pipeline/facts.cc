@@ -135,6 +135,24 @@ static bool is_prefix(ByteView text, const char *prefix) {
     return equal(text.first(strlen(prefix)), ByteView(prefix));
 }
 
+static int no_fact(Engine *e, ByteView name, const char *of) {
+    e->app.error.begin(WSXDP_E_INVALID).add("wsxdp_info: no fact ").add(of).add("is called '");
+    e->app.error.add(name.first(40)).add("'");
+    return WSXDP_E_INVALID;
+}
+
+int engine_handle_info(Engine *e, const char *what, Writer *out) {
+    ByteView name(what);
+    if (equal(name, ByteView("poller"))) {
+        out->text(poller_name(&e->poller));
+    } else if (e->transport.driver != nullptr && is_prefix(name, "xdp.")) {
+        if (!e->transport.driver->facts(e->transport.link_context, what, out)) return no_fact(e, name, "");
+    } else {
+        return no_fact(e, name, "of the handle ");
+    }
+    return WSXDP_OK;
+}
+
 int engine_info(Engine *e, AppConnection *a, const char *what, Writer *out) {
     const Connection &c = e->transport.connections[app_index(&e->app, a)];
     ByteView name(what);
@@ -161,9 +179,9 @@ int engine_info(Engine *e, AppConnection *a, const char *what, Writer *out) {
     } else if (is("transport")) {
         out->text(connect_link(&e->transport, &c)->name);
     } else if (by_driver(e, c) && (is("mode") || is_prefix(name, "xdp."))) {
-        e->transport.driver->facts(e->transport.link_context, what, out);
+        if (!e->transport.driver->facts(e->transport.link_context, what, out)) return no_fact(e, name, "");
     } else if (is("poller")) {
-        out->text(poller_name(&e->poller));
+        return engine_handle_info(e, what, out);
     } else if (is("mode")) {
         out->text(c.url.scheme == Scheme::echo      ? "memory"
                   : c.url.scheme == Scheme::ws_unix ? "unix"
@@ -185,11 +203,7 @@ int engine_info(Engine *e, AppConnection *a, const char *what, Writer *out) {
     } else if (is("tls.early_data")) {
         out->text(c.facts.early);
     } else {
-        e->app.error.begin(WSXDP_E_INVALID)
-            .add("wsxdp_info: no fact is called '")
-            .add(name.first(40))
-            .add("'");
-        return WSXDP_E_INVALID;
+        return no_fact(e, name, "");
     }
     return WSXDP_OK;
 }

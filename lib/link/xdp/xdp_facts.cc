@@ -89,7 +89,7 @@ static void put_host(const XdpHost &h, Writer *out) {
     put(out, "time_wait", h.held_count);
 }
 
-void xdp_facts(void *context, const char *name, Writer *out) {
+bool xdp_facts(void *context, const char *name, Writer *out) {
     const XdpHost &h = *static_cast<const XdpHost *>(context);
     ByteView what(name);
     if (equal(what, ByteView("mode"))) {
@@ -100,12 +100,16 @@ void xdp_facts(void *context, const char *name, Writer *out) {
         out->text(h.nic.ladder);
     } else if (equal(what, ByteView("xdp.queues"))) {
         out->decimal(h.nic.socket_count);
-    } else if (equal(what, ByteView("xdp.counters")) && h.nic.mode != NicMode::none) {
+    } else if (equal(what, ByteView("xdp.counters"))) {
+        if (h.nic.mode == NicMode::none) return true; // no interface is open, so there is nothing to count
         put_sockets(h.nic, out);
         put_frames(h.nic.umem, out);
         put_host(h, out);
         put_program(h.nic, out);
+    } else {
+        return false;
     }
+    return true;
 }
 
 } // namespace wx

@@ -10,6 +10,7 @@ extern const LinkBackend xdp_link;
 extern const LinkDriver xdp_driver;
 
 // -- xdp_facts.cc
-void xdp_facts(void *context, const char *name, Writer *out);
+// false: there is no such fact.
+bool xdp_facts(void *context, const char *name, Writer *out);
 
 } // namespace wx
