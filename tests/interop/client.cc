@@ -293,7 +293,7 @@ void do_reply(const Words &words) {
 }
 
 void do_info(const Words &words) {
-    char text[512];
+    char text[4096];
     check(wsxdp_info(client.handle, 0, words[1].c_str(), text, sizeof text), "info");
     printf("%s=%s\n", words[1].c_str(), text);
 }

@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import sys
 import unittest
 
 import support
@@ -29,7 +30,17 @@ def unavailable():
         return "the library is built without XDP"
     if os.geteuid() != 0:
         return "network namespaces with veth, and AF_XDP, need root"
-    return None
+    veth = subprocess.run(["unshare", "-n", "ip", "link", "add", "netnsa", "type", "veth", "peer", "name", "netnsb"],
+                          capture_output=True, text=True)
+    return veth.stderr.strip() or None
+
+
+def main():
+    """As support.main, where all of it can be had."""
+    reason = unavailable()
+    if reason is None:
+        support.main()
+    print(f"SKIP {os.path.basename(sys.argv[0])}: {reason}\n0 passed, 0 failed, 1 skipped")
 
 
 def shell(command, enter=None):
@@ -41,6 +52,7 @@ def shell(command, enter=None):
 class Veth:
     """`here` with xdp0, where this process is from now on, and `there` with peer0. peer_offload: what the peer sends
     has no checksums, which is left to a NIC that is not there."""
+    vlan = None
 
     def __init__(self, peer_offload=False):
         self.there, self.here = self.namespace(), self.namespace()
@@ -70,6 +82,34 @@ class Veth:
         os.close(self.here)
 
 
+class Trunk(Veth):
+    """The same two hosts, with a switch in between: what `here` sends and receives carries a tag (IEEE 802.1Q), and
+    `there` sees none."""
+    vlan = 7
+
+    def __init__(self):
+        self.switch = subprocess.Popen([os.path.join(support.BUILD, "tests/interop/trunk_server"), str(self.vlan)],
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        words = self.switch.stdout.readline().split()
+        if len(words) != 3:
+            raise AssertionError("the trunk did not start")
+        pid, *places = words
+        self.here, self.there = (os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC) for fd in places)
+        must(libc.setns(self.here, CLONE_NEWNET), "setns")
+
+    def close(self):
+        super().close()
+        self.switch.stdin.close()
+        self.switch.wait()
+        self.switch.stdout.close()
+
+
+def over_xdp(veth, mode):
+    """The client's options."""
+    tagged = [f"xdp.vlan={veth.vlan}"] if veth.vlan is not None else []
+    return ("transport=xdp", f"xdp.mode={mode}", *tagged)
+
+
 class There(support.Place):
     """The other host, by its address of this IP version."""
 
@@ -87,14 +127,14 @@ class There(support.Place):
 
 class OverXdp(unittest.TestCase):
     """Comes in front of a Matrix: its servers are on the other host, and the client gets to them over AF_XDP."""
-    version, mode = 4, "driver"
+    version, mode, network = 4, "driver", Veth
 
     @classmethod
     def setUpClass(cls):
-        cls.veth = Veth()
+        cls.veth = cls.network()
         cls.addClassCleanup(cls.veth.close)
         cls.place = There(cls.veth, cls.version)
-        cls.options = (*cls.options, "transport=xdp", f"xdp.mode={cls.mode}")
+        cls.options = (*cls.options, *over_xdp(cls.veth, cls.mode))
 
     def run_with(self, *commands, **more):
         said = super().run_with(*commands, "info:transport", "info:mode", **more)

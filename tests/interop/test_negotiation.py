@@ -17,9 +17,13 @@ class Negotiation(unittest.TestCase):
             "deflate.client_max_window_bits=9", "deflate.server_max_window_bits=9",
             "deflate.client_max_window_bits=12", "deflate.server_max_window_bits=10")
 
-    def talk(self, start, expected, *options):
-        with start as port:
-            said = client(url(port, path="/hash"), *BIG, "deflate=yes", *options, "--", *self.work, "info:extensions")
+    place = support.LOOPBACK
+    options = ()
+
+    def talk(self, start, setting, expected, *options):
+        with start(deflate=setting, place=self.place) as port:
+            said = client(url(port, path="/hash", place=self.place), *BIG, "deflate=yes", *self.options, *options,
+                          "--", *self.work, "info:extensions")
         extensions = re.search("extensions=(.*)", said)[1]
         self.assertIn("permessage-deflate", extensions)
         self.assertIn(expected, extensions)
@@ -28,13 +32,13 @@ class Negotiation(unittest.TestCase):
         for option in self.ours:
             with self.subTest(option):
                 wanted = option[len("deflate."):].replace("=yes", "") if "server" in option else "permessage-deflate"
-                self.talk(support.websockets(deflate={}), wanted, option)
+                self.talk(support.websockets, {}, wanted, option)
 
     def test_asked_by_us_of_node(self):
         for option in self.ours:
             with self.subTest(option):
                 wanted = option[len("deflate."):].replace("=yes", "") if "server" in option else "permessage-deflate"
-                self.talk(support.node(deflate={}), wanted, option)
+                self.talk(support.node, {}, wanted, option)
 
     def test_asked_by_websockets(self):
         for setting, wanted in (({"server_no_context_takeover": True}, "server_no_context_takeover"),
@@ -42,7 +46,7 @@ class Negotiation(unittest.TestCase):
                                 ({"client_max_window_bits": 10}, "client_max_window_bits=10"),
                                 ({"server_max_window_bits": 11}, "server_max_window_bits=11")):
             with self.subTest(wanted):
-                self.talk(support.websockets(deflate=setting), wanted, "deflate.min_bytes=0")
+                self.talk(support.websockets, setting, wanted, "deflate.min_bytes=0")
 
     def test_asked_by_node(self):
         for setting, wanted in (({"serverNoContextTakeover": True}, "server_no_context_takeover"),
@@ -50,11 +54,11 @@ class Negotiation(unittest.TestCase):
                                 ({"clientMaxWindowBits": 10}, "client_max_window_bits=10"),
                                 ({"serverMaxWindowBits": 12}, "server_max_window_bits=12")):
             with self.subTest(wanted):
-                self.talk(support.node(deflate=setting), wanted, "deflate.min_bytes=0")
+                self.talk(support.node, setting, wanted, "deflate.min_bytes=0")
 
     def test_not_asked_for_is_not_used(self):
-        with support.websockets(deflate={}) as port:
-            said = client(url(port), "--", "get:t,5000,1", "compressed:NO", "info:extensions")
+        with support.websockets(deflate={}, place=self.place) as port:
+            said = client(url(port, place=self.place), *self.options, "--", "get:t,5000,1", "compressed:NO", "info:extensions")
         self.assertIn("extensions=\n", said)
 
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """The servers of test_scripted_servers.py and test_echo_servers.py once more, on another host, and the library over
 AF_XDP: its own TCP against the kernel's, under everything else. Each goes through the whole matrix; IP versions and
-modes take turns."""
-import support
+modes take turns. test_xdp_ways.py has every server in every way, with less to do."""
+import netns
 import test_echo_servers as echo
 import test_scripted_servers as scripted
 from netns import Driver4, Driver6, Generic4, Generic6
@@ -14,10 +14,6 @@ class WebsocketsPlain(Driver4, scripted.WebsocketsPlain):
 
 
 class WebsocketsTls(Generic6, scripted.WebsocketsTls):
-    pass
-
-
-class WebsocketsDeflate(Driver6, scripted.WebsocketsDeflate):
     pass
 
 
@@ -33,15 +29,7 @@ class NodeTls(Driver6, scripted.NodeTls):
     pass
 
 
-class NodeDeflate(Generic6, scripted.NodeDeflate):
-    pass
-
-
 class NginxInFront(Driver4, scripted.NginxInFront):
-    pass
-
-
-class NginxInFrontOlderTls(Generic6, scripted.NginxInFrontOlderTls):
     pass
 
 
@@ -50,10 +38,6 @@ class LibwebsocketsPlain(Generic6, echo.LibwebsocketsPlain):
 
 
 class LibwebsocketsTls(Driver6, echo.LibwebsocketsTls):
-    pass
-
-
-class LibwebsocketsDeflate(Driver4, echo.LibwebsocketsDeflate):
     pass
 
 
@@ -74,4 +58,4 @@ class BeastFragments(Generic6, echo.BeastFragments):
 
 
 if __name__ == "__main__":
-    support.main()
+    netns.main()
