@@ -321,7 +321,9 @@ static inline void on_bytes(WsStage *s, uint32_t index, const MetadataSlot &slot
     event->kind = static_cast<uint8_t>(copy->kind);
     event->source = EventSlot::note;
     event->size = copy->size;
-    event->release_to = copy->kind == WSXDP_EVENT_ERROR ? 0 : position;
+    // A notice changes nothing: what lies before it in the inbox may be a message that is not whole yet.
+    const bool frees = copy->kind != WSXDP_EVENT_ERROR && copy->kind != WSXDP_EVENT_NOTICE;
+    event->release_to = frees ? position : 0;
     event->epoch = copy->epoch;
     event->parse = s->now;
     s->events.publish();
