@@ -257,16 +257,15 @@ static int open_interface(XdpChannel *channel) {
     }
     if (status <= 0) return status;
     h->send_state = static_cast<uint8_t *>(allocate(h->nic.umem.frame_count));
-    if (h->send_state == nullptr) {
-        nic_close(&h->nic);
+    h->stamps = static_cast<FrameStamps *>(allocate(h->nic.umem.frame_count * sizeof(FrameStamps)));
+    if (h->send_state == nullptr || h->stamps == nullptr) {
+        xdp_close_frames(h);
         error->begin(WSXDP_E_MEMORY).add("opening AF_XDP sockets: out of memory");
         return WSXDP_E_MEMORY;
     }
     if (h->support.tune != nullptr &&
         (status = h->support.tune(h->support.context, h->nic.options, error)) < 0) {
-        nic_close(&h->nic);
-        deallocate(h->send_state);
-        h->send_state = nullptr;
+        xdp_close_frames(h);
         return status;
     }
     h->counters.nic_opens++;

@@ -31,12 +31,10 @@ static bool over_share(const XdpHost *h, const TcpConnection *c, const TcpSegmen
 }
 
 static void read_stamps(const XdpHost *h, const XskDescriptor &d, FrameId id, Tick polled) {
-    uint8_t *frame = umem_frame(&h->nic.umem, id);
     FrameStamps stamps = {0, 0, polled, 0};
     filter_metadata meta;
-    uint64_t offset = d.address & (h->nic.umem.frame_bytes - 1);
-    if (offset >= sizeof meta + sizeof stamps) {
-        uint8_t *at = frame + offset - sizeof meta;
+    if ((d.address & (h->nic.umem.frame_bytes - 1)) >= sizeof meta) {
+        uint8_t *at = h->nic.umem.base + d.address - sizeof meta;
         memcpy(&meta, at, sizeof meta);
         if (meta.magic == FILTER_MAGIC) {
             stamps.entry_ns = static_cast<Nanos>(meta.entry_ns);
@@ -44,7 +42,7 @@ static void read_stamps(const XdpHost *h, const XskDescriptor &d, FrameId id, Ti
             memset(at, 0, sizeof meta.magic);
         }
     }
-    memcpy(frame, &stamps, sizeof stamps);
+    h->stamps[id] = stamps;
 }
 
 static void answer(XdpHost *h, const TcpTuple &tuple, const TcpSegment &segment, XdpChannel *like) {
@@ -99,8 +97,7 @@ static bool on_tcp(XdpHost *h, const Frame &frame, FrameId id, uint32_t socket) 
     }
     bool kept = tcp_on_segment(c, frame.tcp, id, h->now);
     if (kept) {
-        Tick processed = h->clock->ticks();
-        memcpy(umem_frame(&h->nic.umem, id) + offsetof(FrameStamps, processed), &processed, sizeof processed);
+        h->stamps[id].processed = h->clock->ticks();
     }
     xdp_mark_dirty(channel);
     return kept;

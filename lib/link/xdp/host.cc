@@ -66,19 +66,22 @@ int xdp_host_open(XdpHost *h, const XdpHostOptions &options, const XdpSupport &s
     return WSXDP_OK;
 }
 
+void xdp_close_frames(XdpHost *h) {
+    nic_close(&h->nic);
+    deallocate(h->send_state);
+    deallocate(h->stamps);
+    h->send_state = nullptr;
+    h->stamps = nullptr;
+}
+
 // Everything that lies in frames goes, then the frames.
 static void close_nic(XdpHost *h) {
     if (h->support.restore != nullptr) h->support.restore(h->support.context);
     h->trickle_at = never;
-    if (h->watched) {
-        xdp_host_watch(h, false);
-        nic_close(&h->nic);
-        xdp_host_watch(h, true);
-    } else {
-        nic_close(&h->nic);
-    }
-    deallocate(h->send_state);
-    h->send_state = nullptr;
+    const bool watched = h->watched;
+    if (watched) xdp_host_watch(h, false);
+    xdp_close_frames(h);
+    if (watched) xdp_host_watch(h, true);
     h->queued = 0;
     h->batch_full = h->kick_again = h->send_blocked = false;
     for (SocketProgress &p : h->progress) p = SocketProgress();

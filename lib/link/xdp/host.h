@@ -110,6 +110,15 @@ struct SocketProgress {
     Nanos stopped_at = 0;
 };
 
+// What is known of a received frame. Beside the frames and not in them: there each would cost a cache line
+// that the kernel has not just written.
+struct FrameStamps {
+    Nanos entry_ns; // CLOCK_MONOTONIC, the XDP program's entry
+    Nanos nic_ns;
+    Tick polled;
+    Tick processed;
+};
+
 struct XdpHost {
     XdpHostOptions options;
     XdpSupport support;
@@ -131,6 +140,7 @@ struct XdpHost {
     uint32_t held_begin = 0, held_count = 0;
     SocketProgress progress[nic_queues_max];
     uint8_t *send_state = nullptr; // by frame: frame_owned, frame_queued
+    FrameStamps *stamps = nullptr; // by frame
     bool send_blocked = false;     // the ring or the pool was full
     bool batch_full = false;       // send_batch descriptors wait for the kick
     bool kick_again = false;
@@ -176,6 +186,8 @@ void xdp_nic_lost(XdpHost *h, const char *why);
 void xdp_release_tuple(XdpHost *h, const TcpTuple &tuple, int holder);
 // A packet of its peer was refused for its checksum.
 void xdp_bad_checksum(XdpChannel *channel);
+// The interface with its frames and what is known of them.
+void xdp_close_frames(XdpHost *h);
 bool xdp_release_oldest(XdpHost *h); // of those in TIME-WAIT, before its time; false: there is none
 // -- trickle.cc
 void xdp_trickle_begin(XdpHost *h); // there is a connection
@@ -189,16 +201,6 @@ void xdp_kick(XdpHost *h);
 void xdp_release_received(void *host, FrameId frame);
 void xdp_release_sent(void *host, FrameId frame);
 FrameId xdp_take_data_frame(XdpHost *h, uint32_t keep, bool small); // for a chunk of the caller's
-// What a received frame knows of itself, at its beginning, where the kernel keeps nothing.
-struct FrameStamps {
-    Nanos entry_ns; // CLOCK_MONOTONIC, the XDP program's entry
-    Nanos nic_ns;
-    Tick polled;
-    Tick processed;
-};
-inline const FrameStamps *xdp_stamps(const XdpHost *h, FrameId id) {
-    return reinterpret_cast<const FrameStamps *>(umem_frame(&h->nic.umem, id));
-}
 // -- channel.cc
 void xdp_mark_dirty(XdpChannel *channel);
 // `error` is something that its owner should know.

@@ -48,7 +48,6 @@ struct XdpNic {
     Umem umem;
     Xsk *sockets = nullptr;
     uint32_t socket_count = 0;
-    bool on_generic = false; // the ladder's state between tries
     Nanos first_try = 0;     // of a queue that its last owner has not given back yet
     char ladder[320] = {0};  // why no better mode: one sentence, empty when it is the best
 };
