@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: MIT
-// What the XDP program does with a packet, by running both variants in the kernel over packets that this test
-// makes (BPF_PROG_TEST_RUN): verdict, the one counter that moved, and the metadata, for each form of header,
-// for each point at which a packet can be cut, and for tuples that are off by one bit.
+// What the XDP program does with a packet, by running it in the kernel over packets that this test makes
+// (BPF_PROG_TEST_RUN): verdict, the one counter that moved, and the metadata, for each form of header, for
+// each point at which a packet can be cut, and for tuples that are off by one bit. The variant with NIC
+// timestamps is bound to its device, which BPF_PROG_TEST_RUN refuses: it is attached, and the packets come
+// over a veth pair.
 #include "../../lib/link/xdp/program.h"
+#include "../../lib/link/xdp/xsk.h"
 #include "../base/check.h"
 #include "../base/registry.h"
 #include "../support/netns.h"
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/bpf.h>
+#include <linux/if_packet.h>
+#include <memory>
 #include <net/if.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -111,68 +118,169 @@ TcpTuple tuple_of(bool six) {
     return tuple;
 }
 
-// A program that is loaded for an interface, with a socket on queue 0 and both connections known.
+uint64_t monotonic_ns() {
+    timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<uint64_t>(now.tv_sec) * 1000000000u + static_cast<uint64_t>(now.tv_nsec);
+}
+
+// What one packet came to.
+struct Outcome {
+    bool redirected = false;
+    Bytes packet;
+    filter_metadata meta = {};
+};
+
+// A packet's way to the program: a run of it by itself, or from the other end of the veth pair to where it is
+// attached, and what it redirects out of an AF_XDP socket.
+struct Way {
+    virtual ~Way() = default;
+    virtual int socket() const = 0;
+    virtual Outcome send(const XdpProgram &program, const Bytes &frame, const char *what) = 0;
+};
+
+struct TestRun : Way {
+    int fd = ::socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
+    ~TestRun() override { close(fd); }
+    int socket() const override { return fd; }
+    Outcome send(const XdpProgram &program, const Bytes &frame, const char *what) override {
+        char out[4096];
+        bpf_test_run_opts opts = {};
+        opts.sz = sizeof opts;
+        opts.data_in = frame.data();
+        opts.data_size_in = static_cast<uint32_t>(frame.size());
+        opts.data_out = out;
+        opts.data_size_out = sizeof out;
+        opts.repeat = 1;
+        if (bpf_prog_test_run_opts(program.program_fd, &opts) != 0)
+            fail_msg("%s: BPF_PROG_TEST_RUN: %s", what, strerror(errno));
+        if (opts.retval != XDP_PASS && opts.retval != XDP_REDIRECT)
+            fail_msg("%s: verdict %u", what, opts.retval);
+        Outcome outcome;
+        outcome.redirected = opts.retval == XDP_REDIRECT;
+        const size_t room = outcome.redirected ? sizeof outcome.meta : 0;
+        if (opts.data_size_out < room) fail_msg("%s: no room", what);
+        memcpy(&outcome.meta, out, room);
+        outcome.packet.assign(out + room, opts.data_size_out - room);
+        return outcome;
+    }
+};
+
+struct Wire : Way {
+    Umem umem;
+    Xsk x;
+    int peer = -1;
+    explicit Wire(const Veth &veth, bool generic) {
+        // Nothing but what this test sends is to be counted.
+        veth.there.run("echo 1 > /proc/sys/net/ipv6/conf/peer0/disable_ipv6");
+        Inside inside(veth.there);
+        peer = ::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+        sockaddr_ll address = {};
+        address.sll_family = AF_PACKET;
+        address.sll_ifindex = static_cast<int>(if_nametoindex("peer0"));
+        assert_int_equal(bind(peer, reinterpret_cast<sockaddr *>(&address), sizeof address), 0);
+        Inside back(veth.here);
+        ErrorText error;
+        UmemOptions memory;
+        memory.frames = 256;
+        XskOptions options;
+        options.interface = "xdp0";
+        options.ifindex = if_nametoindex("xdp0");
+        options.generic = generic;
+        if (umem_open(&umem, memory, &error) != WSXDP_OK) fail_msg("%s", error.text);
+        if (xsk_open(&x, &umem, options, nullptr, &error) != WSXDP_OK) fail_msg("%s", error.text);
+        xsk_refill(&x, 0);
+    }
+    ~Wire() override {
+        xsk_close(&x);
+        umem_close(&umem);
+        close(peer);
+    }
+    int socket() const override { return x.fd; }
+    static uint64_t counted(const XdpProgram &program) {
+        uint64_t counters[FILTER_COUNTERS], sum = 0;
+        assert_int_equal(xdp_program_counters(&program, counters), WSXDP_OK);
+        for (uint64_t counter : counters) sum += counter;
+        return sum;
+    }
+    Outcome send(const XdpProgram &program, const Bytes &frame, const char *what) override {
+        const uint64_t before = counted(program), end = monotonic_ns() + 1000000000;
+        if (::send(peer, frame.data(), frame.size(), 0) != static_cast<ssize_t>(frame.size()))
+            fail_msg("%s: send: %s", what, strerror(errno));
+        while (counted(program) == before)
+            if (monotonic_ns() > end) fail_msg("%s: it has not arrived", what);
+        Outcome outcome;
+        uint64_t counters[FILTER_COUNTERS];
+        assert_int_equal(xdp_program_counters(&program, counters), WSXDP_OK);
+        // Of the redirected it is known by the counters that one must come; of others that none may.
+        outcome.redirected = counters[FILTER_TCP] + counters[FILTER_ICMP] > redirected;
+        redirected = counters[FILTER_TCP] + counters[FILTER_ICMP];
+        pollfd wait = {x.fd, POLLIN, 0};
+        poll(&wait, 1, outcome.redirected ? 1000 : 0);
+        XskDescriptor got;
+        if (xsk_receive(&x, &got, 1) != (outcome.redirected ? 1u : 0u)) fail_msg("%s: not redirected", what);
+        if (!outcome.redirected) {
+            outcome.packet = frame;
+            return outcome;
+        }
+        const uint8_t *at = umem.base + got.address;
+        memcpy(&outcome.meta, at - sizeof outcome.meta, sizeof outcome.meta);
+        outcome.packet.assign(reinterpret_cast<const char *>(at), got.size);
+        umem_put(&umem, umem_frame_of(&umem, got.address));
+        xsk_refill(&x, 0);
+        return outcome;
+    }
+    uint64_t redirected = 0;
+};
+
+enum class By { run, wire, wire_generic, wire_stamps };
+
+// A program with a socket on queue 0 and both connections known.
 struct Filter {
-    explicit Filter(bool stamps = false, uint16_t vlan = FILTER_NO_VLAN, bool attached = false)
-        : inside(veth.here) {
+    explicit Filter(By by = By::run, uint16_t vlan = FILTER_NO_VLAN) : inside(veth.here) {
         XdpProgramOptions options;
         options.interface = "xdp0";
         options.ifindex = if_nametoindex("xdp0");
-        options.nic_timestamps = stamps;
+        options.nic_timestamps = by == By::wire_stamps;
+        options.attach = by == By::wire_generic ? XdpAttach::generic : XdpAttach::driver;
         options.tuples = 8;
         ErrorText error;
-        if ((attached ? xdp_program_open : xdp_program_load)(&program, options, &error) != WSXDP_OK)
+        if (by != By::run) veth.there.run("sleep 0.01"); // what the link coming up has said is on its way
+        if ((by == By::run ? xdp_program_load : xdp_program_open)(&program, options, &error) != WSXDP_OK)
             fail_msg("%s", error.text);
-        socket = ::socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
-        assert_true(socket >= 0);
-        assert_int_equal(xdp_program_set_socket(&program, 0, socket, &error), WSXDP_OK);
+        if (by == By::run)
+            way = std::make_unique<TestRun>();
+        else
+            way = std::make_unique<Wire>(veth, by == By::wire_generic);
+        assert_int_equal(xdp_program_set_socket(&program, 0, way->socket(), &error), WSXDP_OK);
         for (bool six : {false, true})
             assert_int_equal(xdp_program_add(&program, tuple_of(six), vlan, &error), WSXDP_OK);
     }
     ~Filter() {
-        close(socket);
+        way.reset();
         xdp_program_close(&program);
     }
     Filter(const Filter &) = delete;
     Filter &operator=(const Filter &) = delete;
 
-    // Runs it and checks that nothing but `wanted` was counted, and that packet and metadata are right.
+    // Sends it and checks that nothing but `wanted` was counted, and that packet and metadata are right.
     void run(const Bytes &frame, filter_counter wanted, const char *what) {
         uint64_t before[FILTER_COUNTERS], after[FILTER_COUNTERS];
         assert_int_equal(xdp_program_counters(&program, before), WSXDP_OK);
-        const Bytes in = frame.size() < 14 ? frame + zeros(14 - frame.size()) : frame;
-        char out[4096];
-        bpf_test_run_opts opts = {};
-        opts.sz = sizeof opts;
-        opts.data_in = in.data();
-        opts.data_size_in = static_cast<uint32_t>(in.size());
-        opts.data_out = out;
-        opts.data_size_out = sizeof out;
-        opts.repeat = 1;
-        timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        const uint64_t start =
-            static_cast<uint64_t>(now.tv_sec) * 1000000000u + static_cast<uint64_t>(now.tv_nsec);
-        if (bpf_prog_test_run_opts(program.program_fd, &opts) != 0)
-            fail_msg("%s: BPF_PROG_TEST_RUN: %s", what, strerror(errno));
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        const uint64_t stop =
-            static_cast<uint64_t>(now.tv_sec) * 1000000000u + static_cast<uint64_t>(now.tv_nsec);
-        const bool ours = wanted == FILTER_TCP || wanted == FILTER_ICMP;
+        const uint64_t start = monotonic_ns();
+        const Outcome outcome = way->send(program, frame, what);
+        const uint64_t stop = monotonic_ns();
         assert_int_equal(xdp_program_counters(&program, after), WSXDP_OK);
         for (int i = 0; i < FILTER_COUNTERS; i++)
             if (after[i] - before[i] != (i == wanted ? 1 : 0))
                 fail_msg("%s: counter %d moved by %d, wanted %d to", what, i,
                          static_cast<int>(after[i] - before[i]), static_cast<int>(wanted));
-        if (opts.retval != (ours ? XDP_REDIRECT : XDP_PASS)) fail_msg("%s: verdict %u", what, opts.retval);
-        filter_metadata meta = {};
-        const size_t room = ours ? sizeof meta : 0;
-        if (opts.data_size_out != in.size() + room || memcmp(out + room, in.data(), in.size()) != 0)
-            fail_msg("%s: the packet has changed", what);
-        if (!ours) return;
-        memcpy(&meta, out, sizeof meta);
-        if (meta.magic != FILTER_MAGIC || meta.reserved != 0 || meta.nic_ns != 0 || meta.entry_ns < start ||
-            meta.entry_ns > stop)
+        const bool ours = wanted == FILTER_TCP || wanted == FILTER_ICMP;
+        if (outcome.redirected != ours) fail_msg("%s: redirected: %d", what, outcome.redirected);
+        if (outcome.packet != frame) fail_msg("%s: the packet has changed", what);
+        const filter_metadata &meta = outcome.meta;
+        if (ours && (meta.magic != FILTER_MAGIC || meta.reserved != 0 || meta.nic_ns != 0 ||
+                     meta.entry_ns < start || meta.entry_ns > stop))
             fail_msg("%s: the metadata is wrong", what);
     }
     // Whole as `wanted`, and cut at each place: never ours, never a fault.
@@ -189,14 +297,14 @@ struct Filter {
     Veth veth;
     Inside inside;
     XdpProgram program;
-    int socket = -1;
+    std::unique_ptr<Way> way;
 };
 
 } // namespace
 
-static void plain_forms(bool stamps) {
+static void plain_forms(By by) {
     need();
-    Filter filter(stamps);
+    Filter filter(by);
     for (bool six : {false, true}) {
         const unsigned type = type_of(six);
         for (size_t options = 0; options <= 40; options += 4)
@@ -237,10 +345,11 @@ static void plain_forms(bool stamps) {
     filter.run(ethernet(0x0026, zeros(40)), FILTER_NOT_IP, "802.3 length");
     filter.run(ethernet(0x88CC, tcp_packet(false)), FILTER_NOT_IP, "LLDP");
 }
-TEST(a_segment_of_a_known_tuple_is_redirected) { plain_forms(false); }
+TEST(a_segment_of_a_known_tuple_is_redirected) { plain_forms(By::run); }
 
-// The kernel runs a program that is bound to a device only there, if at all.
-TEST(the_variant_with_nic_timestamps_does_the_same) { plain_forms(true); }
+TEST(the_variant_with_nic_timestamps_does_the_same) { plain_forms(By::wire_stamps); }
+TEST(packets_and_metadata_arrive_in_driver_mode) { plain_forms(By::wire); }
+TEST(packets_and_metadata_arrive_in_generic_mode) { plain_forms(By::wire_generic); }
 
 TEST(ip4_options_of_each_length) {
     need();
@@ -317,7 +426,7 @@ TEST(fragments_are_passed) {
 TEST(a_vlan_tag_must_be_the_connections) {
     need();
     for (unsigned connection : {static_cast<unsigned>(FILTER_NO_VLAN), 0u, 5u, 4095u}) {
-        Filter filter(false, static_cast<uint16_t>(connection));
+        Filter filter(By::run, static_cast<uint16_t>(connection));
         for (bool six : {false, true}) {
             const Bytes ours[] = {tcp_packet(six), icmp(six, 3, quote(six))};
             const filter_counter redirected[] = {FILTER_TCP, FILTER_ICMP};
@@ -451,10 +560,9 @@ TEST(a_queue_without_a_socket_is_counted_and_passed) {
         filter.run(ethernet(type_of(six), icmp(six, 3, quote(six))), FILTER_NO_SOCKET, "ICMP");
         filter.run(ethernet(type_of(six), icmp(six, 200, quote(six))), FILTER_OTHER, "ICMP, other");
     }
-    assert_int_equal(xdp_program_set_socket(&filter.program, 0, filter.socket, &error), WSXDP_OK);
+    assert_int_equal(xdp_program_set_socket(&filter.program, 0, filter.way->socket(), &error), WSXDP_OK);
     filter.run(ethernet(0x0800, tcp_packet(false)), FILTER_TCP, "a socket again");
-    close(filter.socket);
-    filter.socket = -1;
+    filter.way = std::make_unique<TestRun>(); // closes the one that was set
     filter.run(ethernet(0x0800, tcp_packet(false)), FILTER_NO_SOCKET, "a socket that was closed");
 }
 

@@ -371,6 +371,7 @@ TEST(a_replaced_socket_tells_what_it_had_not_sent) {
     assert_int_equal(xsk_stranded(&rig.x, ids, 4), 0); // not yet
     xsk_stop(&rig.x);
     assert_int_equal(xsk_reclaim(&rig.x, ids, 4), 0);
+    assert_false(xsk_has_input(&rig.x));
     assert_int_equal(umem_out(&rig.umem, Pool::receive), 0);
     assert_int_equal(rig.x.in_fill, 0);
     assert_int_equal(xsk_stranded(&rig.x, ids, 4), 4);
