@@ -268,11 +268,12 @@ void examine_offloads(const Patient &patient, Report &report) {
                    row.reason, bad ? remedy : "");
     }
     if (on_same_machine(nic))
-        report.add("offloads.peer_checksum", Verdict::unknown,
-                   "whether peers on this machine write checksums cannot be seen from here",
-                   "the other end of a veth, or another guest, leaves TCP checksums to a NIC that is not "
-                   "there, and xdp.checksum=verify drops such packets",
-                   "ethtool -K PEER tx off (at the other end), or xdp.checksum=trust");
+        report.add(
+            "offloads.peer_checksum", Verdict::unknown,
+            "whether peers on this machine write checksums cannot be seen from here",
+            "the other end of a veth, or another guest, leaves TCP checksums to a NIC that is not "
+            "there, and xdp.checksum=verify drops such packets",
+            "ethtool -K PEER tx off (at the other end); or xdp.checksum=trust, and tso off gso off there");
 }
 
 void examine_stamps(const Patient &patient, Report &report) {
