@@ -109,8 +109,9 @@ lib_flags := -std=c++17 $(warnings) $(if $(SAN),$(no_maybe)) $(common) -fvisibil
              -fno-exceptions -fno-rtti -fno-threadsafe-statics -ffunction-sections -fdata-sections
 host_flags := -std=c++17 $(warnings) $(common) -pthread
 c_flags := -std=c99 -Wall -Wextra -pedantic $(optimise) $(sanitize) -MMD -MP
-# Tests and benchmarks use other libraries' headers (Beast), whose warnings are not ours to mend.
-test_flags := -std=c++17 -Wall -Wextra -Wshadow $(no_maybe) $(common) -pthread
+# Tests and benchmarks use other libraries' headers (Beast), whose warnings are not ours to mend. Instrumented tests
+# would take twice as long to compile with -O2.
+test_flags := -std=c++17 -Wall -Wextra -Wshadow $(no_maybe) $(common) $(if $(SAN),-O1) -pthread
 xdp_libs := $(if $(filter libbpf,$(XDP)),-lxdp -lbpf)
 packages := $(if $(filter openssl,$(TLS)),openssl) zlib $(if $(xdp_libs),libxdp libbpf)
 link_libs := $(if $(filter openssl,$(TLS)),-lssl -lcrypto) $(xdp_libs) -lz -pthread
@@ -155,7 +156,7 @@ benches := $(call program,$(bench_sources))
 replays := $(patsubst fuzz/fuzz_%.cc,$(OUT)/fuzz/replay_%,$(fuzz_sources))
 fuzzers := $(patsubst fuzz/%.cc,$(OUT)/fuzz/%,$(fuzz_sources))
 # Programs worth a race detector: those with a second thread in them.
-threaded := $(filter $(OUT)/tests/ring/% $(OUT)/tests/link/test_poller $(OUT)/tests/host/% $(OUT)/tests/pipeline/% $(OUT)/tests/capi/%,$(tests))
+threaded := $(filter $(OUT)/tests/ring/% $(OUT)/tests/link/test_poller $(OUT)/tests/xdp/test_bridge $(OUT)/tests/host/% $(OUT)/tests/pipeline/% $(OUT)/tests/capi/%,$(tests))
 
 # ---- targets ----------------------------------------------------------------------------------
 .PHONY: all demo test unit sim endurance bench fuzz install uninstall examples format tidy compdb dist clean help deps \
