@@ -257,7 +257,11 @@ static size_t run_until_event(Engine *e, wsxdp_event *events, size_t cap, int64_
     bool look = plan.look_first;
     for (;;) {
         bool read_directly = look && direct(e);
-        int tries = now + spin_slack < plan.spin_until && timeout_ns != 0 ? spin_tries : 1;
+        // A look at a driver's ring is no system call, and going the whole way each time keeps it in the
+        // caches: with 8 looks in between a message took 100 ns longer from the frame to its event, with 32
+        // twice that.
+        const bool spins = now + spin_slack < plan.spin_until && timeout_ns != 0;
+        int tries = spins && e->transport.driver == nullptr ? spin_tries : 1;
         bool moved = read_directly ? read_round(e, tries) : asking_round(e, !look, now, plan.until);
         size_t filled = app_collect(&e->app, events, cap);
         if (filled != 0) return filled;

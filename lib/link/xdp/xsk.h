@@ -20,6 +20,8 @@ namespace wx {
 // than that for longer is not cured by a longer ring. Uses of one frame are counted in 16 bits, which it
 // fits.
 constexpr uint32_t xsk_slots_max = 32768;
+// XDP_RING_NEED_WAKEUP of <linux/if_xdp.h>, for what is inline here.
+constexpr uint32_t xsk_need_wakeup = 1;
 // The frame is the kernel's, to receive into.
 constexpr uint16_t xsk_filled = 0xFFFF;
 
@@ -117,6 +119,15 @@ uint32_t xsk_stranded(Xsk *x, FrameId *out, uint32_t cap);
 // Gives free frames of the receive pool to the kernel, up to `keep` fewer than are free; wakes the driver if
 // it asks for it.
 void xsk_refill(Xsk *x, uint32_t keep);
+// Frames that the kernel is given at once: its side of the ring is on another core, and looking at it for
+// each would be a cache miss for each. Never more than a part of the ring is missing for it.
+constexpr uint32_t xsk_refill_batch = 32;
+// Whether a refill is due: that many frames, or a sixteenth of a small ring, are out, or the driver waits.
+inline bool xsk_wants_frames(const Xsk *x) {
+    const uint32_t slots = x->fill.mask + 1, part = slots / 16;
+    return slots - x->in_fill >= (part < xsk_refill_batch ? part : xsk_refill_batch) || x->busy_poll ||
+           (__atomic_load_n(x->fill.flags, __ATOMIC_RELAXED) & xsk_need_wakeup) != 0;
+}
 // With busy_poll the driver runs when it is called, and with interrupts put off only then: one system call.
 void xsk_poll(Xsk *x);
 // What has arrived; each frame is the caller's until umem_put.

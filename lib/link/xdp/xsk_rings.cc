@@ -10,6 +10,8 @@
 
 namespace wx {
 
+static_assert(xsk_need_wakeup == XDP_RING_NEED_WAKEUP, "the kernel's flag");
+
 // How often a refused kick is tried again at once: the kernel's reasons (a full qdisc, no memory for an skb)
 // outlast any number of tries, while an interrupted call is over at the next.
 constexpr unsigned kick_tries = 3;
