@@ -95,7 +95,8 @@ VERSION := $(shell sed -n 's/^\#define WSXDP_VERSION_\(MAJOR\|MINOR\|PATCH\) //p
 
 # ---- flags ------------------------------------------------------------------------------------
 warnings := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion
-optimise := $(if $(DEBUG),-O0 -g3 -DWSXDP_DEBUG=1,-O2 -g)
+# Compiling is half of a test run: tests, and what is instrumented but not fuzzed, make do with -O1.
+optimise := $(if $(DEBUG),-O0 -g3 -DWSXDP_DEBUG=1,$(if $(filter-out fuzzer,$(SAN)),-O1,-O2) -g)
 tls_flags := $(if $(filter none,$(TLS)),-DWSXDP_TLS_NONE=1,-DWSXDP_TLS_OPENSSL=1)
 xdp_flags := $(if $(filter none,$(XDP)),-DWSXDP_XDP_NONE=1,-DWSXDP_XDP_LIBBPF=1)
 # Paths in debug information are relative, so that two checkouts build the same archive.
@@ -109,9 +110,8 @@ lib_flags := -std=c++17 $(warnings) $(if $(SAN),$(no_maybe)) $(common) -fvisibil
              -fno-exceptions -fno-rtti -fno-threadsafe-statics -ffunction-sections -fdata-sections
 host_flags := -std=c++17 $(warnings) $(common) -pthread
 c_flags := -std=c99 -Wall -Wextra -pedantic $(optimise) $(sanitize) -MMD -MP
-# Tests and benchmarks use other libraries' headers (Beast), whose warnings are not ours to mend. Instrumented tests
-# would take twice as long to compile with -O2.
-test_flags := -std=c++17 -Wall -Wextra -Wshadow $(no_maybe) $(common) $(if $(SAN),-O1) -pthread
+# Tests and benchmarks use other libraries' headers (Beast), whose warnings are not ours to mend.
+test_flags := -std=c++17 -Wall -Wextra -Wshadow $(no_maybe) $(common) -pthread
 xdp_libs := $(if $(filter libbpf,$(XDP)),-lxdp -lbpf)
 packages := $(if $(filter openssl,$(TLS)),openssl) zlib $(if $(xdp_libs),libxdp libbpf)
 link_libs := $(if $(filter openssl,$(TLS)),-lssl -lcrypto) $(xdp_libs) -lz -pthread
@@ -265,7 +265,7 @@ $(OUT)/lib/%.o: lib/%.cc $(OUT)/flags
 $(OUT)/tools/%.o: tools/%.cc $(OUT)/flags
 	$(call say,CXX,$<)mkdir -p $(@D) && $(CXX) $(host_flags) -Iinclude $(CXXFLAGS) -c $< -o $@
 $(OUT)/tests/%.o: tests/%.cc $(OUT)/flags
-	$(call say,CXX,$<)mkdir -p $(@D) && $(CXX) $(test_flags) $(CXXFLAGS) -c $< -o $@
+	$(call say,CXX,$<)mkdir -p $(@D) && $(CXX) $(test_flags) $(if $(DEBUG),,-O1) $(CXXFLAGS) -c $< -o $@
 $(OUT)/bench/%.o: bench/%.cc $(OUT)/flags
 	$(call say,CXX,$<)mkdir -p $(@D) && $(CXX) $(test_flags) $(CXXFLAGS) -c $< -o $@
 $(OUT)/fuzz/%.o: fuzz/%.cc $(OUT)/flags
