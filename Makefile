@@ -95,8 +95,9 @@ VERSION := $(shell sed -n 's/^\#define WSXDP_VERSION_\(MAJOR\|MINOR\|PATCH\) //p
 
 # ---- flags ------------------------------------------------------------------------------------
 warnings := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion
-# Compiling is half of a test run: tests, and what is instrumented but not fuzzed, make do with -O1.
-optimise := $(if $(DEBUG),-O0 -g3 -DWSXDP_DEBUG=1,$(if $(filter-out fuzzer,$(SAN)),-O1,-O2) -g)
+# Compiling is half of a test run: tests, and what is instrumented but not fuzzed, make do with -O1 and line numbers.
+quick := -O1 -g1
+optimise := $(if $(DEBUG),-O0 -g3 -DWSXDP_DEBUG=1,$(if $(filter-out fuzzer,$(SAN)),$(quick),-O2 -g))
 tls_flags := $(if $(filter none,$(TLS)),-DWSXDP_TLS_NONE=1,-DWSXDP_TLS_OPENSSL=1)
 xdp_flags := $(if $(filter none,$(XDP)),-DWSXDP_XDP_NONE=1,-DWSXDP_XDP_LIBBPF=1)
 # Paths in debug information are relative, so that two checkouts build the same archive.
@@ -104,7 +105,7 @@ common := $(optimise) $(sanitize) -fPIC -ffile-prefix-map=$(CURDIR)=. $(tls_flag
 no_gnu_unique := $(if $(findstring clang,$(CXX)),,-fno-gnu-unique)
 # gcc's guess, which instrumented code and Beast's headers mislead; and its notice that the race detector does not
 # see fences, which only means that what rests on one needs an atomic as well.
-no_maybe := $(if $(findstring clang,$(CXX)),,-Wno-maybe-uninitialized)
+no_maybe := $(if $(findstring clang,$(CXX)),,-Wno-maybe-uninitialized -Wno-tsan)
 # Exactly what keeps the C++ runtime out of the archive and every name but the public ones hidden.
 lib_flags := -std=c++17 $(warnings) $(if $(SAN),$(no_maybe)) $(common) -fvisibility=hidden -fvisibility-inlines-hidden $(no_gnu_unique) \
              -fno-exceptions -fno-rtti -fno-threadsafe-statics -ffunction-sections -fdata-sections
@@ -265,7 +266,7 @@ $(OUT)/lib/%.o: lib/%.cc $(OUT)/flags
 $(OUT)/tools/%.o: tools/%.cc $(OUT)/flags
 	$(call say,CXX,$<)mkdir -p $(@D) && $(CXX) $(host_flags) -Iinclude $(CXXFLAGS) -c $< -o $@
 $(OUT)/tests/%.o: tests/%.cc $(OUT)/flags
-	$(call say,CXX,$<)mkdir -p $(@D) && $(CXX) $(test_flags) $(if $(DEBUG),,-O1) $(CXXFLAGS) -c $< -o $@
+	$(call say,CXX,$<)mkdir -p $(@D) && $(CXX) $(test_flags) $(if $(DEBUG),,$(quick)) $(CXXFLAGS) -c $< -o $@
 $(OUT)/bench/%.o: bench/%.cc $(OUT)/flags
 	$(call say,CXX,$<)mkdir -p $(@D) && $(CXX) $(test_flags) $(CXXFLAGS) -c $< -o $@
 $(OUT)/fuzz/%.o: fuzz/%.cc $(OUT)/flags
