@@ -239,7 +239,8 @@ static bool resend(Out *out, SentSegment *segment, bool bare) {
     bool fin = (segment->flags & sent_fin) != 0, in_part = false;
     uint32_t size = segment->end - segment->seq - fin, most = room_beside(c, plan);
     // The path takes less than when it was sent, or there were no blocks then.
-    if (size > most && !scoreboard_split(&c->sent, segment, segment->seq + most)) {
+    bool split = size > most && !scoreboard_full(&c->sent);
+    if (size > most && !split) {
         plan_bare(c, &plan); // no entry left
         most = room_beside(c, plan);
         in_part = size > most; // its first part, and the rest when that is acknowledged
@@ -253,6 +254,7 @@ static bool resend(Out *out, SentSegment *segment, bool bare) {
     send_buffer_view(&c->tx, segment->seq, size, true, &pieces);
     if (pieces.size < size) return false; // cannot be: it was sent in no more pieces
     if (!send_pieces(out, segment->seq, pieces, fin, plan, true)) return false;
+    if (split) scoreboard_split(&c->sent, segment, segment->seq + size);
     scoreboard_sent_again(&c->sent, segment, out->now, tcp_timestamp(c, out->now));
     if (in_part) segment->flags |= sent_in_part;
     congestion_on_sent(&c->congestion, size);

@@ -14,6 +14,7 @@ void tcp_stop_timers(TcpConnection *c) {
 
 // After sending, and after an acknowledgement that brought something.
 void tcp_arm_retransmit(TcpConnection *c, bool acknowledged, Nanos now) {
+    if (acknowledged) c->probe_tail = false; // one that the sink has not taken yet is judged anew, too
     if (tcp_outstanding(c) == 0 || scoreboard_count(&c->sent) == 0) {
         c->retransmit_at = c->tail_probe_at = c->reorder_at = never;
         return;
