@@ -3,13 +3,15 @@
 // on one core, serves one connection at a time, sends bytes that were framed (and, for TLS, encrypted) before
 // the clock starts, and costs every client the same. What to do comes in the request's target:
 //
-//   /echo                               sends every message back
-//   /paced?size=S&count=N&rate=R        N messages, R each second; the first 8 payload bytes are the send
-//   time /flat?size=S&count=N&pack=0|1       N messages as fast as they are taken; pack: TLS records of many
-//   messages,
-//                                       otherwise each message is a record of its own, as exchanges send them
-//   /sink?count=N                       takes N messages, then answers with one
-//   /fan?size=S&count=N&rate=R&connections=C   waits for C connections, then sends round robin, paced in sum
+// clang-format off
+//   /echo                            sends every message back
+//   /paced?size=S&count=N&rate=R     N messages, R each second; the first 8 payload bytes are the send time
+//   /flat?size=S&count=N&pack=0|1    N messages as fast as they are taken; pack: TLS records of many messages,
+//                                    otherwise each message is a record of its own, as exchanges send them
+//   /sink?count=N                    takes N messages, then answers with one
+//   /fan?size=S&count=N&rate=R&connections=C
+//                                    waits for C connections, then sends round robin, paced in sum
+// clang-format on
 //
 // All but /echo and /sink begin when the client has sent a first message. Prints "PORT TLSPORT" and serves
 // until killed or until its parent is gone.

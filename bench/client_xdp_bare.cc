@@ -106,35 +106,21 @@ bool BareTcp::hold_port() {
     return true;
 }
 
-void put16(uint8_t *at, size_t value) {
-    at[0] = static_cast<uint8_t>(value >> 8);
-    at[1] = static_cast<uint8_t>(value);
-}
-void put32(uint8_t *at, uint32_t value) {
-    put16(at, value >> 16);
-    put16(at + 2, value & 0xFFFF);
-}
-uint32_t get32(const uint8_t *at) {
-    uint32_t value;
-    memcpy(&value, at, 4);
-    return ntohl(value);
-}
-
 void BareTcp::make_headers(int port) {
     uint8_t *ip = headers_ + ether_size, *tcp = ip + ip_size;
     memcpy(headers_, way_.peer_mac, 6);
     memcpy(headers_ + 6, way_.own_mac, 6);
-    put16(headers_ + 12, 0x0800);
+    wx::store_be16(headers_ + 12, 0x0800);
     ip[0] = 0x45;
     ip[6] = 0x40; // don't fragment
     ip[8] = 64;
     ip[9] = IPPROTO_TCP;
     memcpy(ip + 12, way_.own_ip, 4);
     memcpy(ip + 16, way_.peer_ip, 4);
-    put16(tcp, tuple_.local_port);
-    put16(tcp + 2, static_cast<size_t>(port));
+    wx::store_be16(tcp, tuple_.local_port);
+    wx::store_be16(tcp + 2, static_cast<uint16_t>(port));
     tcp[12] = tcp_size / 4 << 4;
-    put16(tcp + 14, 65535);
+    wx::store_be16(tcp + 14, 65535);
     ip_sum_ = wx::checksum_sum(ip, ip_size);
 }
 
@@ -178,11 +164,11 @@ bool BareTcp::finish(uint8_t flags, size_t size) {
     uint8_t *frame = wx::umem_frame(&nic_.umem, frame_);
     uint8_t *ip = frame + ether_size, *tcp = ip + ip_size;
     memcpy(frame, headers_, headers_size);
-    put16(ip + 2, ip_size + tcp_size + size);
+    wx::store_be16(ip + 2, static_cast<uint16_t>(ip_size + tcp_size + size));
     uint16_t check = wx::checksum_finish(wx::checksum_add(ip_sum_, wx::checksum_sum(ip + 2, 2)));
     memcpy(ip + 10, &check, 2);
-    put32(tcp + 4, sequence_);
-    put32(tcp + 8, acknowledged_);
+    wx::store_be32(tcp + 4, sequence_);
+    wx::store_be32(tcp + 8, acknowledged_);
     if (flags & flag_syn) tcp[12] = (tcp_size + syn_options) / 4 << 4;
     tcp[13] = flags;
     wx::ChecksumSum sum = wx::checksum_sum(tcp, tcp_size + size);
@@ -201,9 +187,9 @@ bool BareTcp::finish(uint8_t flags, size_t size) {
 // Whether it is one for the caller; otherwise the frame goes back.
 bool BareTcp::take(const wx::XskDescriptor &descriptor, Segment *out) {
     const uint8_t *ip = nic_.umem.base + descriptor.address + ether_size, *tcp = ip + (ip[0] & 15) * 4;
-    size_t total = static_cast<size_t>(ip[2]) << 8 | ip[3];
+    size_t total = wx::load_be16(ip + 2);
     out->frame = wx::umem_frame_of(&nic_.umem, descriptor.address);
-    out->sequence = get32(tcp + 4);
+    out->sequence = wx::load_be32(tcp + 4);
     out->flags = tcp[13];
     out->payload = tcp + (tcp[12] >> 4) * 4;
     out->size = total - static_cast<size_t>(out->payload - ip);

@@ -63,10 +63,10 @@ extern int bpf_xdp_metadata_rx_timestamp(const struct xdp_md *ctx, __u64 *timest
 #define IP4_MORE 0x2000
 #define IP6_OFFSET 0xFFF8
 #define IP6_MORE 1
-#define ICMP_HEAD 8
 /* As many extension headers as lib/wire walks; a longer chain only costs time. */
 #define EXTENSIONS_MAX 8
-/* Headers do not lie further from the start of a frame than a page is long; none that XDP sees is longer. */
+/* Several times further from the start of a frame than any header lies; a mask, which the verifier
+   understands. */
 #define FURTHEST 0x3FFF
 
 struct tag {
@@ -146,7 +146,7 @@ static __always_inline int quote4(const struct packet *p, __u32 offset) {
     if (!has(p, offset, sizeof icmp, &icmp)) return FILTER_MALFORMED;
     /* unreachable, source quench, time exceeded, parameter problem */
     if (icmp.type != 3 && icmp.type != 4 && icmp.type != 11 && icmp.type != 12) return FILTER_OTHER;
-    offset += ICMP_HEAD;
+    offset += sizeof icmp;
     struct iphdr ip;
     if (!has(p, offset, sizeof ip, &ip) || ip.version != 4 || ip.ihl < 5) return FILTER_MALFORMED;
     if (ip.protocol != IPPROTO_TCP) return FILTER_OTHER;
@@ -212,7 +212,7 @@ static __always_inline int quote6(const struct packet *p, __u32 offset) {
     if (!has(p, offset, sizeof icmp, &icmp)) return FILTER_MALFORMED;
     /* unreachable, too big, time exceeded, parameter problem */
     if (icmp.type < 1 || icmp.type > 4) return FILTER_OTHER;
-    offset += ICMP_HEAD;
+    offset += sizeof icmp;
     struct ipv6hdr ip;
     if (!has(p, offset, sizeof ip, &ip) || ip.version != 6) return FILTER_MALFORMED;
     const int last = walk6(p->ctx, offset + sizeof ip, p->limit, ip.nexthdr, IP6_OFFSET);

@@ -50,7 +50,7 @@ static Known hashes_ports(int fd, const NicFacts &facts, uint32_t flow) {
     fields.cmd = ETHTOOL_GRXFH;
     fields.flow_type = flow;
     if (!ask(fd, facts, &fields)) return Known::unknown;
-    return fields.data == tuple ? Known::yes : Known::no;
+    return known(fields.data == tuple);
 }
 
 // The sizes first, then table and key behind the struct.

@@ -5,7 +5,6 @@
 #include "nic_parts.h"
 #include <linux/ethtool.h>
 #include <linux/ethtool_netlink.h>
-#include <linux/genetlink.h>
 
 namespace wx {
 
@@ -22,7 +21,6 @@ void channels_message_read(ByteView attributes, NicFacts *out) {
     NetlinkAttribute part;
     while (walk.next(&part)) {
         if (part.type == ETHTOOL_A_CHANNELS_RX_COUNT) part.u32(&out->receive_channels);
-        if (part.type == ETHTOOL_A_CHANNELS_TX_COUNT) part.u32(&out->transmit_channels);
         if (part.type == ETHTOOL_A_CHANNELS_COMBINED_COUNT) part.u32(&out->combined_channels);
     }
 }
@@ -46,8 +44,6 @@ static bool bit_is_set(ByteView set, const char *name) {
     return false;
 }
 
-static Known known(bool value) { return value ? Known::yes : Known::no; }
-
 void features_message_read(ByteView attributes, NicFacts *out) {
     NetlinkAttribute active, list;
     if (!netlink_find(attributes, ETHTOOL_A_FEATURES_ACTIVE, &active)) return;
@@ -58,10 +54,6 @@ void features_message_read(ByteView attributes, NicFacts *out) {
     out->gro = known(bit_is_set(set, "rx-gro"));
     out->receive_checksum = known(bit_is_set(set, "rx-checksum"));
     out->receive_vlan = known(bit_is_set(set, "rx-vlan-hw-parse"));
-    out->transmit_checksum =
-        known(bit_is_set(set, "tx-checksum-ip-generic") || bit_is_set(set, "tx-checksum-ipv4") ||
-              bit_is_set(set, "tx-checksum-ipv6"));
-    out->ntuple = known(bit_is_set(set, "rx-ntuple-filter"));
     NetlinkAttribute changeable;
     if (!netlink_find(attributes, ETHTOOL_A_FEATURES_HW, &changeable)) return;
     out->lro_fixed = !bit_is_set(changeable.data, "rx-lro");
@@ -123,25 +115,24 @@ void timestamps_message_read(ByteView attributes, NicFacts *out) {
 
 namespace {
 
+using MessageReader = void (*)(ByteView attributes, NicFacts *out);
 struct Reading {
     NicFacts *facts;
-    void (*read)(ByteView attributes, NicFacts *out);
+    MessageReader read;
 };
 
 } // namespace
 
 static void take(void *context, const NetlinkMessage *message) {
     const Reading *reading = static_cast<const Reading *>(context);
-    genlmsghdr head;
-    if (message == nullptr) return;
-    ByteView rest = message->body;
-    if (netlink_take(&rest, &head)) reading->read(rest, reading->facts);
+    ByteView rest;
+    if (message != nullptr && netlink_family_attributes(*message, &rest)) reading->read(rest, reading->facts);
 }
 
 void ethtool_netlink_read(Netlink *netlink, NicFacts *facts) {
     static const struct {
         uint8_t command;
-        void (*read)(ByteView attributes, NicFacts *out);
+        MessageReader read;
     } questions[] = {{ETHTOOL_MSG_CHANNELS_GET, channels_message_read},
                      {ETHTOOL_MSG_FEATURES_GET, features_message_read},
                      {ETHTOOL_MSG_COALESCE_GET, coalesce_message_read},
@@ -150,11 +141,7 @@ void ethtool_netlink_read(Netlink *netlink, NicFacts *facts) {
     const uint16_t family = netlink_family(netlink, ETHTOOL_GENL_NAME);
     if (family == 0) return;
     for (const auto &question : questions) {
-        NetlinkRequest request(family, 0);
-        genlmsghdr head = {};
-        head.cmd = question.command;
-        head.version = ETHTOOL_GENL_VERSION;
-        request.head(head);
+        NetlinkRequest request = netlink_family_request(family, question.command, 0);
         const size_t nest = request.begin_nest(header_attribute);
         request.u32(ETHTOOL_A_HEADER_DEV_INDEX, facts->index);
         request.end_nest(nest);

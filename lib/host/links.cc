@@ -2,7 +2,6 @@
 // Links as RTM_GETLINK tells of them, and which of them Ethernet frames of ours can leave by. Reads one link
 // at a time and keeps nothing: it is asked when a connection begins and when something has changed.
 #include "routes_parts.h"
-#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_arp.h>
 #include <linux/if_link.h>
@@ -154,9 +153,8 @@ void add_interface(Routes *routes, uint32_t index, ErrorText *error) {
 }
 
 void add_address(const IpAddress &address, ErrorText *error) {
-    char text[INET6_ADDRSTRLEN] = "no address";
-    if (address.version != 0)
-        inet_ntop(address.version == 6 ? AF_INET6 : AF_INET, address.bytes, text, sizeof text);
+    char text[ip_text_size];
+    ip_address_text(address, text);
     error->add(text);
 }
 

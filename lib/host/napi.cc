@@ -9,21 +9,12 @@
 #include "routes_parts.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/genetlink.h>
 #include <linux/netlink.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 namespace wx {
-
-// <linux/netdev.h> is younger than the headers that this is built with.
-constexpr uint8_t command_queue_get = 10;
-constexpr uint8_t command_napi_get = 11;
-constexpr uint8_t command_napi_set = 14;
-constexpr uint16_t queue_number = 1, queue_ifindex = 2, queue_type = 3, queue_napi = 4;
-constexpr uint16_t napi_ifindex = 1, napi_id = 2, napi_defer = 5, napi_flush = 6;
-constexpr uint32_t queue_receives = 0;
 
 static bool same(const NapiValues &a, const NapiValues &b) {
     return a.defer_hard_irqs == b.defer_hard_irqs && a.gro_flush_timeout_ns == b.gro_flush_timeout_ns;
@@ -56,7 +47,7 @@ namespace {
 
 struct NapiFound {
     uint32_t id;
-    bool told; // its values, which a kernel before 6.13 does not tell or take
+    bool told; // its values
     NapiValues values;
 };
 struct NapiList {
@@ -71,64 +62,40 @@ struct NapiList {
 
 } // namespace
 
-static bool attributes_of(const NetlinkMessage &message, ByteView *out) {
-    genlmsghdr head;
-    *out = message.body;
-    return netlink_take(out, &head);
-}
-
 static void take_queue(void *context, const NetlinkMessage *message) {
     NapiList *list = static_cast<NapiList *>(context);
-    ByteView rest;
-    NetlinkAttribute part;
-    uint32_t index = 0, type = 1, number = 0, napi = 0;
+    NetdevQueue queue;
     if (message == nullptr) list->ours_count = 0;
-    if (message == nullptr || !attributes_of(*message, &rest)) return;
-    if (netlink_find(rest, queue_ifindex, &part)) part.u32(&index);
-    if (netlink_find(rest, queue_type, &part)) part.u32(&type);
-    if (netlink_find(rest, queue_number, &part)) part.u32(&number);
-    if (index != list->ifindex || type != queue_receives || (list->queue >= 0 && list->queue != number))
-        return;
-    if (!netlink_find(rest, queue_napi, &part) || !part.u32(&napi) || list->ours_count == napi_count_max)
-        return;
-    list->ours[list->ours_count++] = napi;
+    if (message == nullptr || !netdev_queue_read(*message, &queue)) return;
+    if (queue.interface != list->ifindex || !queue.receives || queue.napi == 0) return;
+    if (list->queue >= 0 && list->queue != queue.number) return;
+    if (list->ours_count != napi_count_max) list->ours[list->ours_count++] = queue.napi;
 }
 
 static void take_napi(void *context, const NetlinkMessage *message) {
     NapiList *list = static_cast<NapiList *>(context);
-    ByteView rest;
-    NetlinkAttribute part;
+    NetdevNapi napi;
+    if (message == nullptr) {
+        list->count = 0;
+        list->too_many = false;
+        return;
+    }
+    if (!netdev_napi_read(*message, &napi) || napi.interface != list->ifindex || napi.id == 0) return;
     NapiFound one = {};
-    uint32_t index = 0;
-    uint64_t defer = 0;
-    if (message == nullptr) list->count = 0;
-    if (message == nullptr || !attributes_of(*message, &rest)) return;
-    if (netlink_find(rest, napi_ifindex, &part)) part.u32(&index);
-    if (index != list->ifindex || !netlink_find(rest, napi_id, &part) || !part.u32(&one.id)) return;
-    one.told = netlink_find(rest, napi_defer, &part) && part.uint(&defer) && defer <= UINT32_MAX &&
-               netlink_find(rest, napi_flush, &part) && part.uint(&one.values.gro_flush_timeout_ns);
-    one.values.defer_hard_irqs = static_cast<uint32_t>(defer);
+    one.id = napi.id;
+    one.told = napi.told && napi.defer_hard_irqs <= UINT32_MAX;
+    one.values.defer_hard_irqs = static_cast<uint32_t>(napi.defer_hard_irqs);
+    one.values.gro_flush_timeout_ns = napi.gro_flush_timeout_ns;
     if (list->count == napi_count_max)
         list->too_many = true;
     else
         list->found[list->count++] = one;
 }
 
-static int ask_list(Netlink *netlink, uint16_t family, uint8_t command, uint16_t attribute,
-                    NetlinkAnswer answer, NapiList *list) {
-    NetlinkRequest request(family, NLM_F_DUMP);
-    genlmsghdr head = {};
-    head.cmd = command;
-    head.version = 1;
-    request.head(head);
-    request.u32(attribute, list->ifindex);
-    NetlinkFailure failure;
-    return netlink_ask(netlink, &request, answer, list, &failure);
-}
 // False: this kernel has no such list.
 static bool read_list(Netlink *netlink, uint16_t family, NapiList *list) {
-    ask_list(netlink, family, command_queue_get, queue_ifindex, take_queue, list);
-    return ask_list(netlink, family, command_napi_get, napi_ifindex, take_napi, list) == 0;
+    netdev_list_queues(netlink, family, list->ifindex, take_queue, list);
+    return netdev_list_napis(netlink, family, list->ifindex, take_napi, list) == 0;
 }
 static const NapiFound *find(const NapiList &list, uint32_t id) {
     for (uint32_t i = 0; i < list.count; i++)
@@ -141,19 +108,8 @@ static bool is_ours(const NapiList &list, uint32_t id) {
     return list.ours_count == 0;
 }
 
-// 0, or errno.
 static int set_napi(Netlink *netlink, uint16_t family, uint32_t id, const NapiValues &values) {
-    NetlinkRequest request(family, NLM_F_ACK);
-    genlmsghdr head = {};
-    head.cmd = command_napi_set;
-    head.version = 1;
-    request.head(head);
-    request.u32(napi_id, id);
-    request.u32(napi_defer, values.defer_hard_irqs);
-    request.attribute(napi_flush, ByteView(&values.gro_flush_timeout_ns, sizeof values.gro_flush_timeout_ns));
-    NetlinkFailure failure;
-    if (netlink_ask(netlink, &request, nullptr, nullptr, &failure) == 0) return 0;
-    return failure.cause != 0 ? failure.cause : EIO;
+    return netdev_set_napi(netlink, family, id, values.defer_hard_irqs, values.gro_flush_timeout_ns);
 }
 
 // ---- by netlink ----
@@ -196,7 +152,7 @@ static int no_napi(const NapiTuning &tuning, ErrorText *error) {
 
 static int tune_by_netlink(NapiTuning *tuning, Netlink *netlink, int64_t queue, const NapiWish &wish,
                            ErrorText *error) {
-    const uint16_t family = netlink_family(netlink, "netdev");
+    const uint16_t family = netdev_family(netlink);
     NapiList list;
     list.ifindex = tuning->ifindex;
     list.queue = queue;
@@ -223,7 +179,7 @@ static void restore_by_netlink(NapiTuning *tuning) {
     Netlink netlink;
     ErrorText ignored;
     if (netlink_open(&netlink, NETLINK_GENERIC, &ignored) < 0) return;
-    const uint16_t family = netlink_family(&netlink, "netdev");
+    const uint16_t family = netdev_family(&netlink);
     NapiList list;
     list.ifindex = tuning->ifindex;
     if (family != 0 && read_list(&netlink, family, &list))

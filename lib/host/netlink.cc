@@ -29,7 +29,6 @@ template <class T> static bool exactly(ByteView data, T *out) {
     memcpy(out, data.data, sizeof *out);
     return true;
 }
-bool NetlinkAttribute::u8(uint8_t *out) const { return exactly(data, out); }
 bool NetlinkAttribute::u16(uint16_t *out) const { return exactly(data, out); }
 bool NetlinkAttribute::u32(uint32_t *out) const { return exactly(data, out); }
 bool NetlinkAttribute::be16(uint16_t *out) const {
@@ -310,21 +309,30 @@ int netlink_ask(Netlink *netlink, NetlinkRequest *request, NetlinkAnswer answer,
     return -failure->cause;
 }
 
-static void read_family(void *context, const NetlinkMessage *message) {
-    if (message == nullptr) return;
-    ByteView rest = message->body;
+NetlinkRequest netlink_family_request(uint16_t family, uint8_t command, uint16_t flags) {
+    NetlinkRequest request(family, flags);
+    genlmsghdr head = {};
+    head.cmd = command;
+    head.version = 1; // of every family that is asked here
+    request.head(head);
+    return request;
+}
+
+bool netlink_family_attributes(const NetlinkMessage &message, ByteView *out) {
     genlmsghdr head;
+    *out = message.body;
+    return netlink_take(out, &head);
+}
+
+static void read_family(void *context, const NetlinkMessage *message) {
+    ByteView rest;
     NetlinkAttribute number;
-    if (netlink_take(&rest, &head) && netlink_find(rest, CTRL_ATTR_FAMILY_ID, &number))
-        number.u16(static_cast<uint16_t *>(context));
+    if (message == nullptr || !netlink_family_attributes(*message, &rest)) return;
+    if (netlink_find(rest, CTRL_ATTR_FAMILY_ID, &number)) number.u16(static_cast<uint16_t *>(context));
 }
 
 uint16_t netlink_family(Netlink *netlink, const char *name) {
-    NetlinkRequest request(GENL_ID_CTRL, 0);
-    genlmsghdr head = {};
-    head.cmd = CTRL_CMD_GETFAMILY;
-    head.version = 1;
-    request.head(head);
+    NetlinkRequest request = netlink_family_request(GENL_ID_CTRL, CTRL_CMD_GETFAMILY, 0);
     request.text(CTRL_ATTR_FAMILY_NAME, name);
     uint16_t number = 0;
     NetlinkFailure failure;

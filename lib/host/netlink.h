@@ -11,7 +11,6 @@ struct NetlinkAttribute {
     uint16_t type = 0; // without the flags that share its field
     ByteView data;
     // False, and nothing written, when the attribute has another size.
-    bool u8(uint8_t *out) const;
     bool u16(uint16_t *out) const;
     bool u32(uint32_t *out) const;
     bool be16(uint16_t *out) const;
@@ -75,9 +74,10 @@ struct Netlink {
 // NETLINK_ROUTE, NETLINK_GENERIC. E_SYSTEM, E_DESCRIPTORS, E_MEMORY with a sentence.
 int netlink_open(Netlink *netlink, int protocol, ErrorText *error);
 void netlink_close(Netlink *netlink); // twice is harmless
-// One that only listens and never blocks. false: this kernel has no such group.
-bool netlink_join(Netlink *netlink, uint32_t group);
+// One that only listens and never blocks.
 int netlink_open_listener(Netlink *netlink, int protocol, ErrorText *error);
+// false, with errno: this kernel has no such group.
+bool netlink_join(Netlink *netlink, uint32_t group);
 
 // Called for each message of an answer; with nullptr when what came before is void, because what is listed
 // changed meanwhile and is listed anew.
@@ -90,6 +90,10 @@ int64_t netlink_receive(Netlink *netlink);
 
 // The number of a generic netlink family, 0 when this kernel does not have it.
 uint16_t netlink_family(Netlink *netlink, const char *name);
+// A request to such a family, as far as its attributes.
+NetlinkRequest netlink_family_request(uint16_t family, uint8_t command, uint16_t flags);
+// The attributes of such a family's message.
+bool netlink_family_attributes(const NetlinkMessage &message, ByteView *out);
 
 // The outcome of an error or done message: 0 or a positive errno, and the kernel's words.
 int netlink_outcome(const NetlinkMessage &message, NetlinkFailure *failure);

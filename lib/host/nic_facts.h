@@ -23,7 +23,6 @@ struct NicFacts {
     uint32_t receive_queues = 0;    // that receive now; 0: not known
     uint32_t combined_channels = 0; // as ethtool counts; 0 where the driver does not tell
     uint32_t receive_channels = 0;
-    uint32_t transmit_channels = 0;
     // -- RSS
     RssHash rss_hash = RssHash::unknown;
     bool rss_symmetric = false; // an input transformation is on: the hash is not the plain one
@@ -33,7 +32,6 @@ struct NicFacts {
     uint32_t rss_table_size = 0;
     Known rss_hashes_ports4 = Known::unknown; // TCP over IPv4: addresses and ports
     Known rss_hashes_ports6 = Known::unknown;
-    Known ntuple = Known::unknown; // flow steering rules
     // -- offloads
     Known lro = Known::unknown;
     Known gro_hw = Known::unknown;
@@ -42,7 +40,6 @@ struct NicFacts {
     Known gro = Known::unknown;
     Known receive_checksum = Known::unknown;
     Known receive_vlan = Known::unknown; // takes tags away
-    Known transmit_checksum = Known::unknown;
     // -- timing
     Known hardware_timestamps = Known::unknown; // can stamp all received packets; not whether it does now
     uint32_t coalesce_receive_us = UINT32_MAX;  // UINT32_MAX: not known
@@ -63,7 +60,6 @@ struct ProcessFacts {
     bool net_raw = false;
     bool bpf = false;
     bool sys_admin = false;
-    bool sys_nice = false;
     bool ipc_lock = false;
     uint64_t memlock_soft = 0; // RLIMIT_MEMLOCK; UINT64_MAX: no limit
     uint64_t memlock_hard = 0;
@@ -74,7 +70,6 @@ struct ProcessFacts {
     bool bpffs = false;         // mounted on /sys/fs/bpf
     bool kernel_btf = false;    // /sys/kernel/btf/vmlinux
     Known jit = Known::unknown; // net.core.bpf_jit_enable; root alone may read it
-    bool unprivileged_bpf = false;
 };
 void process_facts_read(ProcessFacts *out);
 // "CAP_NET_ADMIN, CAP_BPF": those of the ones that xdp needs which are missing; empty when none is.

@@ -13,7 +13,6 @@
 
 namespace wx {
 
-constexpr unsigned capability_bpf = 39; // Linux 5.8; before that CAP_SYS_ADMIN stood for it
 constexpr uint64_t bpffs_magic = 0xCAFE4A11;
 
 static void read_capabilities(ProcessFacts *out) {
@@ -25,9 +24,8 @@ static void read_capabilities(ProcessFacts *out) {
     const auto has = [effective](unsigned bit) { return (effective >> bit & 1) != 0; };
     out->net_admin = has(CAP_NET_ADMIN);
     out->net_raw = has(CAP_NET_RAW);
-    out->bpf = has(capability_bpf);
+    out->bpf = has(CAP_BPF);
     out->sys_admin = has(CAP_SYS_ADMIN);
-    out->sys_nice = has(CAP_SYS_NICE);
     out->ipc_lock = has(CAP_IPC_LOCK);
 }
 
@@ -71,10 +69,7 @@ void process_facts_read(ProcessFacts *out) {
     out->kernel_btf = stat("/sys/kernel/btf/vmlinux", &btf) == 0;
     uint64_t value = 0;
     // For root alone, and not shown in other namespaces than the first.
-    if (read_number_file("/proc/sys/net/core/bpf_jit_enable", &value))
-        out->jit = value != 0 ? Known::yes : Known::no;
-    out->unprivileged_bpf =
-        read_number_file("/proc/sys/kernel/unprivileged_bpf_disabled", &value) && value == 0;
+    if (read_number_file("/proc/sys/net/core/bpf_jit_enable", &value)) out->jit = known(value != 0);
 }
 
 void missing_capabilities(const ProcessFacts &facts, Writer *out) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the files behind routes.h share, and their parsers of messages, for tests. No one else includes it.
+// What the files behind routes.h share, their parsers of messages, for tests, and links asked for without a
+// Routes, for napi.cc and nic_facts.cc. No other folder includes it.
 #pragma once
 #include "../base/clock.h"
 #include "netlink.h"

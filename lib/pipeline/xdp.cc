@@ -24,13 +24,9 @@ struct XdpTransport {
 
 XdpHost *xdp_transport_host(XdpTransport *xdp) { return &xdp->host; }
 
-// Frames beyond this do not fit into 2,048 bytes with what the kernel keeps in front.
-constexpr uint32_t small_frame_mtu = 2048 - receive_headroom - ether_header_size - ether_vlan_size;
-
 static uint32_t frame_bytes(const Options &o, uint32_t mtu) {
     int64_t asked = o.integer(Option::xdp_frame_bytes);
-    if (asked == 0) return mtu > small_frame_mtu ? 4096 : 2048;
-    return static_cast<uint32_t>(asked);
+    return asked == 0 ? frame_bytes_for(mtu) : static_cast<uint32_t>(asked);
 }
 
 // Merged packets are larger than a frame, and are dropped.

@@ -3,6 +3,7 @@
 // packet that is not for a plain endpoint is refused with the reason. Worst case: an IPv6 packet with the
 // most extension headers, each full of options, of which every byte is looked at once.
 #include "ip.h"
+#include <arpa/inet.h>
 
 namespace wx {
 namespace {
@@ -167,6 +168,13 @@ IpAddress ip_address(const uint8_t *bytes, uint8_t version) {
     address.version = version == 4 || version == 6 ? version : 0;
     memcpy(address.bytes, bytes, address.size());
     return address;
+}
+
+void ip_address_text(const IpAddress &address, char out[ip_text_size]) {
+    static_assert(ip_text_size >= INET6_ADDRSTRLEN && ip_text_size > sizeof "no address", "any of them fits");
+    memcpy(out, "no address", sizeof "no address");
+    if (address.version != 0)
+        inet_ntop(address.version == 6 ? AF_INET6 : AF_INET, address.bytes, out, ip_text_size);
 }
 
 bool operator==(const IpAddress &a, const IpAddress &b) {

@@ -22,6 +22,9 @@ struct IpAddress {
 };
 IpAddress ip4_address(uint8_t a, uint8_t b, uint8_t c, uint8_t d);
 IpAddress ip_address(const uint8_t *bytes, uint8_t version);
+// As RFC 5952 writes it, zero-terminated; "no address" for none.
+constexpr size_t ip_text_size = 46;
+void ip_address_text(const IpAddress &address, char out[ip_text_size]);
 bool operator==(const IpAddress &a, const IpAddress &b);
 inline bool operator!=(const IpAddress &a, const IpAddress &b) { return !(a == b); }
 // Whether an answer can be sent to it: not unspecified, multicast or broadcast.

@@ -11,7 +11,6 @@
 
 #include "../../lib/http/url.h"
 
-#include <arpa/inet.h>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -43,9 +42,8 @@ IpAddress address_of(const sockaddr *from) {
 }
 
 std::string address_text(const IpAddress &address) {
-    char text[INET6_ADDRSTRLEN] = "";
-    if (address.version != 0)
-        inet_ntop(address.version == 6 ? AF_INET6 : AF_INET, address.bytes, text, sizeof text);
+    char text[ip_text_size];
+    ip_address_text(address, text);
     return text;
 }
 

@@ -105,7 +105,7 @@ void examine_expected(const Patient &patient, Report &report) {
 
 void examine_mtu(const Patient &patient, Report &report) {
     uint32_t mtu = patient.link.mtu, frame = frame_bytes_for(mtu);
-    uint32_t room = frame - receive_headroom - uint32_t(ether_header_size + ether_vlan_size);
+    uint32_t room = frame_room(frame);
     std::string fact = "MTU " + std::to_string(mtu) + ", frames of " + std::to_string(frame) + " bytes";
     std::string lower = "ip link set dev " + name_of(patient) + " mtu 1500 (both ends)";
     if (!driver_mtu_fits(patient.link))
@@ -143,7 +143,10 @@ void examine_other_program(const Patient &patient, Report &report) {
                    ? "it is this library's, of another process; an interface belongs to one process at a time"
                    : reason,
                ours ? "bpftool net show dev " + name_of(patient) + " (end the process that owns it)"
-                    : "ip link set dev " + name_of(patient) + (there.generic ? " xdpgeneric" : " xdp") +
+                    : "ip link set dev " + name_of(patient) +
+                          (there.offloaded ? " xdpoffload"
+                           : there.generic ? " xdpgeneric"
+                                           : " xdp") +
                           " off, or share it with xdp.dispatcher=yes");
 }
 

@@ -24,8 +24,6 @@ using namespace wx;
 
 namespace {
 
-constexpr unsigned capability_bpf = 39; // Linux 5.8
-
 // Closes what a trial has opened.
 struct Descriptor {
     int fd;
@@ -84,9 +82,8 @@ void examine_program(Patient &patient, Report &report) {
     options.queues = std::max(patient.nic.receive_queues, 1u);
     int status = xdp_program_load(&program, options, &error);
     xdp_program_close(&program);
-    patient.loads = status >= 0;
     const char *reason = "it gives our connections' packets to AF_XDP and all others to the kernel";
-    if (patient.loads) {
+    if (status >= 0) {
         report.add("kernel.bpf", Verdict::ok, "bpf() is available and the kernel takes the XDP program",
                    reason);
         return;
@@ -164,8 +161,7 @@ void examine_capabilities(const Patient &patient, Report &report) {
         {"process.cap_net_raw", "CAP_NET_RAW", "AF_XDP sockets", CAP_NET_RAW, p.net_raw},
         {"process.cap_net_admin", "CAP_NET_ADMIN", "attaching the XDP program, and busy polling",
          CAP_NET_ADMIN, p.net_admin},
-        {"process.cap_bpf", "CAP_BPF", "loading the XDP program and its maps", capability_bpf,
-         p.bpf || p.sys_admin},
+        {"process.cap_bpf", "CAP_BPF", "loading the XDP program and its maps", CAP_BPF, p.bpf || p.sys_admin},
     };
     for (const auto &row : rows)
         report.add(row.id, row.has ? Verdict::ok : Verdict::fail,
@@ -250,10 +246,6 @@ bool read_line(const std::string &path, std::string *out) {
 bool read_number(const std::string &path, int64_t *out) {
     std::ifstream file(path);
     return bool(file >> *out);
-}
-
-uint32_t frame_bytes_for(uint32_t mtu) {
-    return mtu + receive_headroom + ether_header_size + ether_vlan_size > 2048 ? 4096 : 2048;
 }
 
 void examine_kernel(Patient &patient, Report &report) {

@@ -6,7 +6,7 @@
 
 #include "format.h"
 
-#include "../../lib/link/xdp/umem.h"
+#include "../../lib/link/xdp/host.h"
 
 #include <cerrno>
 #include <cstring>
@@ -40,10 +40,7 @@ void examine_hugepages(const Patient &patient, Report &report) {
                grouped(p.hugepages_free) + " huge pages of " + grouped(p.hugepage_bytes / 1024) +
                    " KiB are free" +
                    (fit ? ", " + std::to_string(pages) + " would be used" : ", larger than what is needed"),
-               reason,
-               enough ? ""
-               : !fit ? ""
-                      : "sysctl -w vm.nr_hugepages=" + std::to_string(pages));
+               reason, enough || !fit ? "" : "sysctl -w vm.nr_hugepages=" + std::to_string(pages));
 }
 
 void examine_governor(Report &report) {

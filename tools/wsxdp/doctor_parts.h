@@ -15,7 +15,6 @@ struct Patient {
     wx::NicFacts nic;     // likewise
     bool tagged = false;  // it is reached by way of a VLAN
     bool program = false; // this build has the XDP program
-    bool loads = false;   // the kernel has taken it, just now
     bool af_xdp = false;  // an AF_XDP socket could be made, just now
 };
 
@@ -24,10 +23,8 @@ bool kernel_at_least(const wx::ProcessFacts &facts, unsigned major, unsigned min
 // First line of a file; false when it cannot be read.
 bool read_line(const std::string &path, std::string *out);
 bool read_number(const std::string &path, int64_t *out);
-// Bytes of a frame for this MTU, and whether this many fit.
-uint32_t frame_bytes_for(uint32_t mtu);
 
-// doctor_kernel.cc: what is built in, the kernel, this process. Fills in program, loads and af_xdp.
+// doctor_kernel.cc: what is built in, the kernel, this process. Fills in program and af_xdp.
 void examine_kernel(Patient &patient, Report &report);
 void examine_process(const Patient &patient, Report &report);
 // doctor_interface.cc

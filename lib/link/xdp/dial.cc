@@ -183,16 +183,11 @@ static int find_route(const XdpHost *h, const IpAddress &remote, XdpRoute *out, 
 
 // ---- the steps ----
 
-// Of a received packet, so that it fits into a frame.
-static uint32_t frame_mtu(const XdpHost *h) {
-    return h->nic.umem.frame_bytes - receive_headroom -
-           static_cast<uint32_t>(ether_header_size + ether_vlan_size);
-}
-
 static TcpConfig config_for(const XdpChannel *channel) {
     const XdpHost *h = channel->host;
     TcpConfig config = h->options.tcp;
-    config.mtu = channel->route.mtu < frame_mtu(h) ? channel->route.mtu : frame_mtu(h);
+    const uint32_t room = frame_room(h->nic.umem.frame_bytes);
+    config.mtu = channel->route.mtu < room ? channel->route.mtu : room;
     config.mss_max = h->nic.umem.frame_bytes - send_headroom;
     return config;
 }
@@ -284,9 +279,8 @@ static void step_neighbor(XdpChannel *channel) {
     ErrorText *error = &channel->error;
     int status = h->support.paths.neighbor(h->support.paths.context, channel->route, mac, error);
     if (status == 0 && h->now >= channel->dial_deadline) {
-        char name[INET6_ADDRSTRLEN] = "?";
-        const IpAddress &hop = channel->route.next_hop;
-        inet_ntop(hop.version == 6 ? AF_INET6 : AF_INET, hop.bytes, name, sizeof name);
+        char name[ip_text_size];
+        ip_address_text(channel->route.next_hop, name);
         error->begin(WSXDP_E_UNREACHABLE).add("nobody on ").add(h->nic.options.interface);
         error->add(" answers for the link-layer address of ").add(name);
         error->add("; is that host up and on this link?");
@@ -464,8 +458,8 @@ static void follow(XdpChannel *channel) {
     if (!check_address(channel)) return;
     if (status < 0) return;
     if (h->options.vlan >= 0) now.vlan = static_cast<uint16_t>(h->options.vlan);
-    uint32_t mtu = now.mtu < frame_mtu(h) ? now.mtu : frame_mtu(h);
-    if (now.mtu != channel->route.mtu) tcp_set_mtu(&channel->c, mtu);
+    const uint32_t room = frame_room(h->nic.umem.frame_bytes);
+    if (now.mtu != channel->route.mtu) tcp_set_mtu(&channel->c, now.mtu < room ? now.mtu : room);
     channel->route = now;
     uint8_t mac[6];
     ErrorText ignored; // a neighbour that is looked for: what is known goes on being used

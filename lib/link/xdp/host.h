@@ -21,6 +21,12 @@ namespace wx {
 constexpr uint32_t send_headroom = 128;
 // What the kernel keeps in front of received packets (XDP_PACKET_HEADROOM).
 constexpr uint32_t receive_headroom = 256;
+// The longest IP packet that fits into a frame.
+constexpr uint32_t frame_room(uint32_t frame_bytes) {
+    return frame_bytes - receive_headroom - static_cast<uint32_t>(ether_header_size + ether_vlan_size);
+}
+// The smaller one of what the kernel takes, where packets of this size fit into it.
+constexpr uint32_t frame_bytes_for(uint32_t mtu) { return mtu > frame_room(2048) ? 4096 : 2048; }
 // Handed over and not sent yet, for each connection: more would only queue in front of pongs.
 constexpr uint32_t unsent_limit = 128 * 1024;
 // Who has a frame that we send (XdpHost::send_state).
