@@ -129,6 +129,31 @@ TEST(a_full_outbox_leaves_before_close) {
     pair.peer.send(wire_close(1000));
     expect_clean(&pair, 1000, "", false);
 }
+// RFC 6455 section 5.5.2: a ping is answered as long as no close frame came.
+TEST(a_ping_is_answered_while_a_close_waits_behind_a_full_outbox) {
+    Pair pair({{"socket.send_buffer_bytes", "4096"}, {"outbox.bytes", "4MiB"}}, "", 4096);
+    const std::string block = text_of(10000);
+    int count = 0;
+    while (pair.client.send(block) == WSXDP_OK) count++;
+    assert_int_equal(wsxdp_close(pair.client.handle, 0, 1000, "", 0), WSXDP_OK);
+    pair.peer.send(wire_frame(9, "still there?"));
+    int blocks = 0, before = -1;
+    for (WireFrame f = pair.frame(); f.opcode != 8; f = pair.frame()) {
+        if (f.opcode == 10) {
+            assert_true(f.payload == "still there?");
+            assert_int_equal(before, -1);
+            before = blocks;
+        } else {
+            assert_true(f.payload == block);
+            blocks++;
+        }
+    }
+    assert_int_equal(blocks, count);
+    assert_in_range(before, 0, count / 2);
+    pair.event(WSXDP_EVENT_PING);
+    pair.peer.send(wire_close(1000));
+    expect_clean(&pair, 1000, "", false);
+}
 TEST(messages_right_before_the_peers_close_arrive) {
     Pair pair;
     pair.peer.send(wire_frame(1, "one") + wire_frame(2, "two") + wire_close(1001, "going") +

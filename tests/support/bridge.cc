@@ -510,7 +510,9 @@ void lay_cables(const Bridge &bridge, const BridgeOptions &options) {
         s.side->run("ip link add " + device + many + " type veth peer name " + end + many + " netns " +
                     bridge.middle.path());
         bridge.middle.run(prepare(end, options.mtu));
-        s.side->run(prepare(device, options.mtu) + " && ip addr add " + s.address4 + "/24 dev " + device +
+        // Link-local addresses are usable at once, too: neighbours are asked from them.
+        s.side->run("echo 0 > /proc/sys/net/ipv6/conf/" + device + "/accept_dad && " +
+                    prepare(device, options.mtu) + " && ip addr add " + s.address4 + "/24 dev " + device +
                     " && ip addr add " + s.address6 + "/64 dev " + device + " nodad");
     }
 }

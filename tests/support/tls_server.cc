@@ -29,21 +29,6 @@ constexpr int patience_s = 10;
     exit(2);
 }
 
-socklen_t address_of(const char *text, int port, sockaddr_storage *out) {
-    memset(out, 0, sizeof *out);
-    sockaddr_in *v4 = reinterpret_cast<sockaddr_in *>(out);
-    sockaddr_in6 *v6 = reinterpret_cast<sockaddr_in6 *>(out);
-    if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
-        v4->sin_family = AF_INET;
-        v4->sin_port = htons(static_cast<uint16_t>(port));
-        return sizeof *v4;
-    }
-    if (inet_pton(AF_INET6, text, &v6->sin6_addr) != 1) give_up(text);
-    v6->sin6_family = AF_INET6;
-    v6->sin6_port = htons(static_cast<uint16_t>(port));
-    return sizeof *v6;
-}
-
 int on_sni(SSL *ssl, int *, void *self) {
     const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
     static_cast<TlsSide *>(self)->sni = name ? name : "";
@@ -63,6 +48,21 @@ int on_alpn(SSL *, const unsigned char **out, unsigned char *size, const unsigne
 }
 
 } // namespace
+
+socklen_t address_of(const char *text, int port, sockaddr_storage *out) {
+    memset(out, 0, sizeof *out);
+    sockaddr_in *v4 = reinterpret_cast<sockaddr_in *>(out);
+    sockaddr_in6 *v6 = reinterpret_cast<sockaddr_in6 *>(out);
+    if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons(static_cast<uint16_t>(port));
+        return sizeof *v4;
+    }
+    if (inet_pton(AF_INET6, text, &v6->sin6_addr) != 1) give_up(text);
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(static_cast<uint16_t>(port));
+    return sizeof *v6;
+}
 
 TlsSide::TlsSide(const CertDir &certs, const char *certificate, int version_min, int version_max,
                  int verify) {

@@ -30,6 +30,9 @@ struct TlsSide {
     TlsSide &operator=(const TlsSide &) = delete;
 };
 
+// An IPv4 or IPv6 address in text with a port, as bind() takes it.
+socklen_t address_of(const char *text, int port, sockaddr_storage *out);
+
 struct Frame {
     int opcode = -1;
     bool final = true;

@@ -24,21 +24,6 @@ template <class Condition> bool eventually(Condition condition, int64_t ms = 800
     return condition();
 }
 
-inline socklen_t socket_address(const char *text, int port, sockaddr_storage *out) {
-    memset(out, 0, sizeof *out);
-    sockaddr_in *v4 = reinterpret_cast<sockaddr_in *>(out);
-    sockaddr_in6 *v6 = reinterpret_cast<sockaddr_in6 *>(out);
-    if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
-        v4->sin_family = AF_INET;
-        v4->sin_port = htons(static_cast<uint16_t>(port));
-        return sizeof *v4;
-    }
-    inet_pton(AF_INET6, text, &v6->sin6_addr);
-    v6->sin6_family = AF_INET6;
-    v6->sin6_port = htons(static_cast<uint16_t>(port));
-    return sizeof *v6;
-}
-
 // A socket of the kernel's in the thread's namespace; waits for nothing longer than some seconds.
 struct KernelSocket {
     int fd = -1;
@@ -54,12 +39,12 @@ struct KernelSocket {
     // 0 or errno
     int bind_to(const char *address, int port) {
         sockaddr_storage at;
-        const socklen_t size = socket_address(address, port, &at);
+        const socklen_t size = scripted::address_of(address, port, &at);
         return bind(fd, reinterpret_cast<sockaddr *>(&at), size) == 0 ? 0 : errno;
     }
     int connect_to(const char *address, int port) {
         sockaddr_storage at;
-        const socklen_t size = socket_address(address, port, &at);
+        const socklen_t size = scripted::address_of(address, port, &at);
         return connect(fd, reinterpret_cast<sockaddr *>(&at), size) == 0 ? 0 : errno;
     }
     // Asks as HTTP does; whether the answer came.

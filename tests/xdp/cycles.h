@@ -119,7 +119,7 @@ struct Cycles {
         size_t first = 0;
         for (unsigned i = 0; i < block; i++, result.cycles++) {
             cycle(static_cast<End>(i % static_cast<unsigned>(End::count)), with_tls && i & 1);
-            result.waits_seen += xdp_counters(*session)["time_wait"];
+            result.waits_seen += Counters(*session)["time_wait"];
             if (i != 0) continue;
             need_balance(*session, 0);
             first = open_descriptors();

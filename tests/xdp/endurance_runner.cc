@@ -29,7 +29,7 @@ static void volume(void **) {
            big(r.stats.tcp_out_of_order), static_cast<double>(r.stats.tcp_round_trip_ns) / 1e6);
     print_direction("out", r.out);
     print_direction("back", r.back);
-    printf("XDP    %s\n", counters_text(r.counters).c_str());
+    printf("XDP    %s\n", r.counters.text().c_str());
 }
 
 static void tell_cycles(const CycleResult &r) {
@@ -69,7 +69,7 @@ static void soak(void **) {
            "times\n",
            mib, mib / r.seconds, big(r.messages), big(r.stats.tcp_segments_received),
            big(r.stats.tcp_out_of_order), big(r.stats.stalls));
-    printf("XDP    %s\n", counters_text(r.counters).c_str());
+    printf("XDP    %s\n", r.counters.text().c_str());
 }
 
 static const struct {

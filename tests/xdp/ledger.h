@@ -2,11 +2,9 @@
 // What a handle with transport=xdp holds at a moment, and whether that is what it should hold: frames in the
 // pools, tuples, descriptors, entries of BPF maps, memory. For tests that run long or often.
 #pragma once
-#include "../../lib/pipeline/engine.h"
-#include "../pipeline/session.h"
+#include "counters.h"
 #include <functional>
 #include <linux/bpf.h>
-#include <map>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -22,44 +20,19 @@ constexpr bool with_tls = false;
 constexpr bool with_tls = true;
 #endif
 
-// Every counter of the interface by its name; empty while none is open. Asked of the driver itself, since
-// wsxdp_info asks of a connection, and there may be none any more.
-using Counters = std::map<std::string, uint64_t>;
-inline Counters xdp_counters(const Session &session) {
-    const wx::Transport &transport = reinterpret_cast<wx::Engine *>(session.handle)->transport;
-    char text[4096];
-    wx::Writer writer{wx::ByteSpan(reinterpret_cast<uint8_t *>(text), sizeof text - 1)};
-    transport.driver->facts(transport.link_context, "xdp.counters", &writer);
-    assert_false(writer.failed);
-    text[writer.size()] = 0;
-    Counters out;
-    for (char *save = nullptr, *word = strtok_r(text, " ", &save); word;
-         word = strtok_r(nullptr, " ", &save)) {
-        char *equals = strchr(word, '=');
-        assert_non_null(equals);
-        out[std::string(word, equals)] = strtoull(equals + 1, nullptr, 10);
-    }
-    return out;
-}
-inline std::string counters_text(const Counters &counters) {
-    std::string out;
-    for (const auto &one : counters)
-        if (one.second != 0) out += one.first + "=" + std::to_string(one.second) + " ";
-    return out;
-}
-
 // What does not balance in an interface whose connections are all over but for `tuples` in TIME-WAIT; empty:
 // nothing. The kernel has every frame to receive into, and nobody has a frame to send.
 inline std::string imbalance(const Counters &counters, uint64_t tuples) {
+    if (counters.values.empty()) return "no interface is open; ";
     const struct {
         const char *name;
         uint64_t wanted;
-    } rows[] = {{"receive_out", counters.count("in_fill") ? counters.at("in_fill") : 0},
+    } rows[] = {{"receive_out", counters["in_fill"]},
                 {"ack_out", 0},
                 {"control_out", 0},
                 {"data_out", 0},
                 {"in_send", 0},
-                {"completed", counters.count("sent") ? counters.at("sent") : 0},
+                {"completed", counters["sent"]},
                 {"double_puts", 0},
                 {"bad_descriptors", 0},
                 {"kernel_receive_invalid", 0},
@@ -69,10 +42,8 @@ inline std::string imbalance(const Counters &counters, uint64_t tuples) {
                 {"time_wait", tuples}};
     std::string out;
     for (const auto &row : rows) {
-        const auto found = counters.find(row.name);
-        if (found == counters.end()) return "there is no counter " + std::string(row.name);
-        if (found->second == row.wanted) continue;
-        out += std::string(row.name) + "=" + std::to_string(found->second);
+        if (counters[row.name] == row.wanted) continue;
+        out += std::string(row.name) + "=" + std::to_string(counters[row.name]);
         out += " instead of " + std::to_string(row.wanted) + "; ";
     }
     return out;
@@ -83,10 +54,10 @@ inline Counters need_balance(Session &session, uint64_t tuples, int64_t ms = 100
     const int64_t until = now_ms() + ms;
     for (;;) {
         session.poll(20);
-        const Counters counters = xdp_counters(session);
+        const Counters counters(session);
         const std::string wrong = imbalance(counters, tuples);
         if (wrong.empty()) return counters;
-        if (now_ms() > until) fail_msg("%s(%s)", wrong.c_str(), counters_text(counters).c_str());
+        if (now_ms() > until) fail_msg("%s(%s)", wrong.c_str(), counters.text().c_str());
     }
 }
 

@@ -1,31 +1,12 @@
 // SPDX-License-Identifier: MIT
-// A stream that is under way between two hosts, for tests that change something beneath it; and what a handle
-// counts.
+// A stream that is under way between two hosts, for tests that change something beneath it.
 #pragma once
+#include "counters.h"
 #include "stream.h"
-#include <map>
 
 inline void opens(Session &session) {
     if (session.status != 0) fail_msg("open: %d %s", session.status, session.text.c_str());
 }
-
-// All of "xdp.counters".
-struct Counters {
-    std::map<std::string, uint64_t> values;
-    explicit Counters(Session &session) {
-        char text[4096] = "";
-        wsxdp_info(session.handle, 0, "xdp.counters", text, sizeof text);
-        for (char *rest = nullptr, *word = strtok_r(text, " ", &rest); word;
-             word = strtok_r(nullptr, " ", &rest))
-            if (char *value = strchr(word, '='))
-                values[std::string(word, value)] = strtoull(value + 1, nullptr, 10);
-    }
-    uint64_t operator[](const char *name) const {
-        const auto found = values.find(name);
-        if (found == values.end()) fail_msg("there is no counter '%s'", name);
-        return found->second;
-    }
-};
 
 // What must hold of the frames and rings at any time.
 inline void check_consistent(Session &session) {

@@ -123,14 +123,14 @@ struct Soak {
             result.messages += one.second.messages;
         }
         result.stats = session->stats(WSXDP_ALL);
-        result.counters = xdp_counters(*session);
-        Counters &c = result.counters;
+        result.counters = Counters(*session);
+        const Counters &c = result.counters;
         // A packet that the program sent our way was taken by us, or has its reason in the kernel's counters.
         assert_int_equal(c["received"] + c["kernel_dropped"] + c["kernel_ring_full"], c["filter_tcp"]);
         assert_int_equal(c["received"], result.stats.tcp_segments_received + c["over_share"] + c["unknown"]);
         for (const char *name : {"bad_checksum", "malformed", "unknown", "filter_icmp", "filter_no_socket",
                                  "filter_malformed", "link_downs"})
-            if (c[name] != 0) fail_msg("%s: %s", name, counters_text(c).c_str());
+            if (c[name] != 0) fail_msg("%s: %s", name, c.text().c_str());
     }
 
     bool all_ended() const {
@@ -153,8 +153,7 @@ struct Soak {
         }
         enough = true;
         for (const int64_t limit = now_ms() + patience_ms; !all_ended() && now_ms() < limit;) poll();
-        if (!all_ended())
-            fail_msg("the end does not come: %s", counters_text(xdp_counters(*session)).c_str());
+        if (!all_ended()) fail_msg("the end does not come: %s", Counters(*session).text().c_str());
         check_statistics();
         weigh();
         if (memory_is_judged && result.resident_most > result.resident_least + slack_kib)

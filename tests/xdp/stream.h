@@ -20,11 +20,7 @@ struct BridgeWorld {
     netns::Bridge bridge;
     netns::Inside inside;
     explicit BridgeWorld(const netns::BridgeOptions &options = netns::BridgeOptions())
-        : bridge(options), inside(bridge.here) {
-        // Neighbours are asked from link-local addresses, which are to be usable at once.
-        bridge.here.run("ip -6 addr flush dev xdp0 scope link; ip addr add fe80::1/64 dev xdp0 nodad");
-        bridge.there.run("ip -6 addr flush dev peer0 scope link; ip addr add fe80::2/64 dev peer0 nodad");
-    }
+        : bridge(options), inside(bridge.here) {}
     std::unique_ptr<scripted::Server> serve(scripted::Script script, scripted::TlsSide *tls = nullptr,
                                             const char *address = netns::there4) {
         netns::Inside there(bridge.there);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Nothing is left of connections and handles that are gone: no frame, tuple, port, link, descriptor, no
 // memory. endurance_runner does the same ten thousand times. And a table of TIME-WAIT that is full.
+#include "../../lib/link/xdp/host.h"
 #include "cycles.h"
 #include <sys/resource.h>
 
@@ -79,7 +80,7 @@ struct Waiting {
         assert_int_equal(session.count(WSXDP_EVENT_OPEN), count);
         session.events.clear();
         session.looked = 0;
-        const uint64_t now = xdp_counters(session)["time_wait"];
+        const uint64_t now = Counters(session)["time_wait"];
         if (now > seen_most) seen_most = now;
     }
 };
@@ -134,7 +135,7 @@ TEST(descriptors_of_time_wait_are_given_to_new_connections) {
     assert_int_equal(error.error, WSXDP_E_DESCRIPTORS);
     assert_true(contains(error.data, "ulimit -n"));
     assert_in_range(opened, 20, 50);
-    assert_int_equal(xdp_counters(session)["time_wait"], 0);
+    assert_int_equal(Counters(session)["time_wait"], 0);
 }
 
 TESTS("cycles")

@@ -29,9 +29,7 @@ void check_at_rest(Stream &stream) {
         const Counters c(stream.session);
         if (c["data_out"] + c["control_out"] <= 8 && c["receive_out"] - c["in_fill"] <= 8) break;
         if (now_ms() < until) continue;
-        char text[4096] = "";
-        wsxdp_info(stream.session.handle, 0, "xdp.counters", text, sizeof text);
-        fail_msg("frames are missing: %s", text);
+        fail_msg("frames are missing: %s", c.text().c_str());
     }
     check_consistent(stream.session);
 }

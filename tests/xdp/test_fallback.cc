@@ -100,7 +100,7 @@ static int hold_ports(int from, int to, const std::vector<int> &free, int ready)
         if (std::find(free.begin(), free.end(), port) != free.end()) continue;
         const int fd = socket(AF_INET, SOCK_STREAM, 0);
         sockaddr_storage at;
-        const socklen_t size = socket_address(here4, port, &at);
+        const socklen_t size = scripted::address_of(here4, port, &at);
         if (fd < 0 || bind(fd, reinterpret_cast<sockaddr *>(&at), size) != 0) return 1;
     }
     if (write(ready, "r", 1) != 1) return 1;

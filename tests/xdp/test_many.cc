@@ -2,6 +2,7 @@
 // A hundred connections of one handle over one interface at once, plain and over TLS, over both IP versions.
 // Each echoes messages of its own; at random some end, in every way that one can, and others take their
 // place; nobody's bytes reach anybody else, and in the end nothing is left.
+#include "../../lib/base/random.h"
 #include "ledger.h"
 #include "world.h"
 
@@ -138,7 +139,7 @@ TEST(a_hundred_connections_echo_and_end_at_random) {
     many.until("a hundred to open", [&] { return many.all_open(); });
     for (auto &one : many.all) many.speak(one.first, one.second); // all at once
     many.until("a hundred echoes", [&] { return many.all_answered(); });
-    assert_int_equal(xdp_counters(*many.session)["tuples"], connections);
+    assert_int_equal(Counters(*many.session)["tuples"], connections);
     assert_int_equal(bpf_entries(), connections);
     for (unsigned turn = 0; turn < turns; turn++) {
         auto at = many.all.begin();

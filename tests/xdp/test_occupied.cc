@@ -145,18 +145,25 @@ TEST(a_queue_with_a_foreign_socket_is_refused) {
     check_echo(session, "after it was given up");
 }
 
+// A host behind an interface of its own, `second`.
+struct Third {
+    Namespace host;
+    explicit Third(const World &world) {
+        world.veth.here.run("ip link add second type veth peer name peer1 netns " + host.path() +
+                            " && ip link set second up && ip addr add 10.78.0.1/24 dev second");
+        host.run("ip link set peer1 up && ip addr add 10.78.0.2/24 dev peer1 && ethtool -K peer1 tx off");
+    }
+};
+
 // Whoever waits for a queue and is not wanted any more leaves nothing to the next, on another interface.
 TEST(a_connection_that_is_given_up_while_a_queue_is_awaited) {
     need();
     World world;
-    Namespace third;
-    world.veth.here.run("ip link add second type veth peer name peer1 netns " + third.path() +
-                        " && ip link set second up && ip addr add 10.78.0.1/24 dev second");
-    third.run("ip link set peer1 up && ip addr add 10.78.0.2/24 dev peer1 && ethtool -K peer1 tx off");
+    Third third(world);
     auto server = world.serve(answer_or_echo);
     std::unique_ptr<scripted::Server> other;
     {
-        Inside inside(third);
+        Inside inside(third.host);
         other = std::make_unique<scripted::Server>(answer_or_echo, nullptr, "10.78.0.2");
     }
     ForeignSocket holds_the_queue;
@@ -178,10 +185,7 @@ TEST(a_connection_that_is_given_up_while_a_queue_is_awaited) {
 TEST(one_handle_is_on_one_interface) {
     need();
     World world;
-    Namespace third;
-    world.veth.here.run("ip link add second type veth peer name peer1 netns " + third.path() +
-                        " && ip link set second up && ip addr add 10.78.0.1/24 dev second");
-    third.run("ip link set peer1 up && ip addr add 10.78.0.2/24 dev peer1 && ethtool -K peer1 tx off");
+    Third third(world);
     auto server = world.serve(answer_or_echo);
     const std::string other = "ws://10.78.0.2:" + std::to_string(server->port) + "/";
     Session session(World::url(*server), World::options());

@@ -123,8 +123,7 @@ static void silent_neighbor(const char *address, const char *settings) {
     need();
     World world;
     world.veth.here.run(settings);
-    const std::string host = strchr(address, ':') ? "[" + std::string(address) + "]" : address;
-    Session session("ws://" + host + ":80/", World::options());
+    Session session("ws://" + url_host(address) + ":80/", World::options());
     opens(session);
     const Seen &error = session.need(WSXDP_EVENT_ERROR, patience_ms);
     assert_int_equal(error.error, WSXDP_E_UNREACHABLE);
@@ -332,7 +331,6 @@ TEST(the_route_leads_to_another_interface_ipv6) {
 static void route_mtu(const char *address, const char *route) {
     need();
     BridgeWorld world;
-    world.bridge.here.run("ip route show table all >/dev/null");
     lay_routes(world.bridge.here, world.bridge.there);
     auto server = world.serve(echo_messages, nullptr, address);
     Session session(World::url(*server, address), World::options());

@@ -236,9 +236,8 @@ static void nobody_listens(const char *address) {
         scripted::RefusingPort refusing(address);
         port = refusing.port;
     }
-    const std::string host = strchr(address, ':') ? "[" + std::string(address) + "]" : address;
-    expect_failure("ws://" + host + ":" + std::to_string(port) + "/", World::options(), WSXDP_E_REFUSED,
-                   "refused");
+    expect_failure("ws://" + url_host(address) + ":" + std::to_string(port) + "/", World::options(),
+                   WSXDP_E_REFUSED, "refused");
 }
 TEST(nobody_listens_ipv4) { nobody_listens(there4); }
 TEST(nobody_listens_ipv6) { nobody_listens(there6); }
@@ -250,9 +249,8 @@ static void router_refuses(const char *address, const char *here, const char *th
     world.veth.there.run(there);
     world.veth.here.run(here);
     const int64_t begin = now_ms();
-    const std::string host = strchr(address, ':') ? "[" + std::string(address) + "]" : address;
-    expect_failure("ws://" + host + "/", World::options({{"connect.timeout_ns", "3s"}}), WSXDP_E_UNREACHABLE,
-                   address);
+    expect_failure("ws://" + url_host(address) + "/", World::options({{"connect.timeout_ns", "3s"}}),
+                   WSXDP_E_UNREACHABLE, address);
     assert_true(now_ms() - begin < 2500);
 }
 TEST(a_router_knows_no_way_ipv4) {

@@ -7,6 +7,7 @@
 // link: -Wl,--wrap=_ZN2wx8xsk_openEPNS_3XskEPNS_4UmemERKNS_10XskOptionsEPKS0_PNS_9ErrorTextE
 // clang-format on
 #include "../../lib/link/xdp/xsk.h"
+#include "counters.h"
 #include "world.h"
 
 using namespace netns;
@@ -39,15 +40,6 @@ int __wrap__ZN2wx8xsk_openEPNS_3XskEPNS_4UmemERKNS_10XskOptionsEPKS0_PNS_9ErrorT
 }
 }
 
-static uint64_t counter(Session &session, const char *name) {
-    char text[2048] = "";
-    wsxdp_info(session.handle, 0, "xdp.counters", text, sizeof text);
-    const char *at = strstr((std::string(" ") + text).c_str(), (std::string(" ") + name + "=").c_str());
-    if (at == nullptr) fail_msg("no counter %s in '%s'", name, text);
-    std::string all = std::string(" ") + text, key = std::string(" ") + name + "=";
-    return std::stoull(all.substr(all.find(key) + key.size()));
-}
-
 static void recovers(int refused) {
     need();
     World world;
@@ -77,10 +69,11 @@ static void recovers(int refused) {
         assert_true(session.need(WSXDP_EVENT_MESSAGE).data == "during " + std::to_string(got));
     assert_false(stalled);
     assert_true(made_anew > static_cast<uint32_t>(refused)); // the old one takes its time to go
-    assert_int_equal(counter(session, "recoveries"), 1);
-    assert_int_equal(counter(session, "double_puts"), 0);
+    const Counters c(session);
+    assert_int_equal(c["recoveries"], 1);
+    assert_int_equal(c["double_puts"], 0);
     assert_int_equal(session.count(WSXDP_EVENT_ERROR), 0);
-    assert_true(counter(session, "kicks") > 0);
+    assert_true(c["kicks"] > 0);
     wsxdp_close(session.handle, 0, 1000, "", 0);
     assert_true(session.need(WSXDP_EVENT_CLOSE).flags & WSXDP_FLAG_CLEAN);
 }

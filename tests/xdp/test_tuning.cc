@@ -94,9 +94,9 @@ TEST(a_poll_runs_the_driver) {
             World::options({{"xdp.mode", "driver"}, {"xdp.busy_poll", choice}, {"wait", "spin"}}));
         session.need(WSXDP_EVENT_OPEN);
         check_echo(session, "before");
-        const uint64_t before = xdp_counters(session)["fill_kicks"];
+        const uint64_t before = Counters(session)["fill_kicks"];
         spin(session, 50);
-        const uint64_t polls = xdp_counters(session)["fill_kicks"] - before;
+        const uint64_t polls = Counters(session)["fill_kicks"] - before;
         if (strcmp(choice, "yes") == 0 ? polls < 100 : polls > 20)
             fail_msg("xdp.busy_poll=%s: %llu system calls in 50 ms", choice,
                      static_cast<unsigned long long>(polls));
@@ -251,14 +251,14 @@ static void trickles(const char *address, const OptionList &more, unsigned queue
     session.need(WSXDP_EVENT_OPEN);
     sleep_with(session, 50);
     Wiretap tap(world);
-    const uint64_t before = xdp_counters(session)["trickles"];
+    const uint64_t before = Counters(session)["trickles"];
     const int64_t began = now_ms();
     sleep_with(session, 300);
     const int64_t most = static_cast<int64_t>(queues) * ((now_ms() - began) / 10 + 1);
     const int seen = tap.count();
     // A machine with others on it may be late, but never sends sooner.
     assert_in_range(seen, most / 4, most);
-    const uint64_t counted = xdp_counters(session)["trickles"] - before;
+    const uint64_t counted = Counters(session)["trickles"] - before;
     assert_in_range(counted, seen, seen + static_cast<int>(queues));
     for (int i = 0; i < 20; i++) check_echo(session, "in between");
     wsxdp_close(session.handle, 0, 1000, "", 0);
@@ -267,10 +267,10 @@ static void trickles(const char *address, const OptionList &more, unsigned queue
     tap.count();
     sleep_with(session, 100);
     assert_int_equal(tap.count(), 0); // no connection, no frames
-    const Counters after = xdp_counters(session);
-    assert_int_equal(after.at("control_out"), 0);
-    assert_int_equal(after.at("double_puts"), 0);
-    assert_int_equal(after.at("bad_descriptors"), 0);
+    const Counters after(session);
+    assert_int_equal(after["control_out"], 0);
+    assert_int_equal(after["double_puts"], 0);
+    assert_int_equal(after["bad_descriptors"], 0);
 }
 TEST(frames_trickle_in_generic_mode) { trickles(there4, {{"xdp.mode", "generic"}}, 1); }
 TEST(frames_trickle_in_driver_mode) { trickles(there4, {{"xdp.mode", "driver"}}, 1); }
@@ -289,7 +289,7 @@ TEST(nothing_trickles_unless_it_is_wanted) {
         Wiretap tap(world);
         sleep_with(session, 100);
         assert_int_equal(tap.count(), 0);
-        assert_int_equal(xdp_counters(session)["trickles"], 0);
+        assert_int_equal(Counters(session)["trickles"], 0);
     }
 }
 

@@ -6,6 +6,11 @@
 #include "../support/netns.h"
 #include <memory>
 
+// An address as URLs have it.
+inline std::string url_host(const char *address) {
+    return strchr(address, ':') ? "[" + std::string(address) + "]" : address;
+}
+
 struct World {
     netns::Veth veth;
     netns::Inside inside;
@@ -25,8 +30,7 @@ struct World {
     }
     static std::string url(const scripted::Server &server, const char *host = netns::there4,
                            const char *rest = "/") {
-        std::string name = strchr(host, ':') ? "[" + std::string(host) + "]" : host;
-        return server.url(rest, name.c_str());
+        return server.url(rest, url_host(host).c_str());
     }
 };
 
