@@ -81,8 +81,9 @@ struct LinkDriver {
     bool (*receive)(void *context, Nanos now, Tick tick); // arrivals and timers; whether anything moved
     // Channels that can do what they are watched for, level-triggered; returns how many.
     int (*ready)(void *context, PollerEvent *out, int cap);
-    // What is owed; whether there is something for `notice` to tell.
-    bool (*send)(void *context, Nanos now);
+    // What is owed, or, with events for the caller on their way, only what may not wait for the answers that
+    // they may bring. Whether there is something for `notice` to tell.
+    bool (*send)(void *context, Nanos now, bool answers);
     Nanos (*deadline)(const void *context); // of the next receive or send that does something by itself
     bool (*waiting)(const void *context);   // something is to be done now: nobody may sleep
     void (*watch)(void *context,

@@ -108,12 +108,25 @@ static TcpConnection *find_listener(SimHost *host, uint16_t port) {
     return nullptr;
 }
 
+static void take_late(SimHost *host) {
+    TcpConnection *c = host->late_of;
+    host->late_of = nullptr;
+    if (c != nullptr) tcp_on_segment(c, host->late, no_frame, host->late_at);
+}
+
 // Whether the frame is kept.
 static bool on_tcp(SimHost *host, const Frame &frame, FrameId id, Nanos now) {
-    const TcpSegment &s = frame.tcp;
+    TcpSegment s = frame.tcp;
     TcpTuple tuple = tuple_of(frame.ip, s.source_port, s.destination_port, false);
     TcpConnection *c = find(host, tuple);
-    if (c != nullptr) return tcp_on_segment(c, s, id, now);
+    if (c != nullptr) {
+        take_late(host);
+        if (host->options.late_acks && tcp_split_ack(c, &s, &host->late)) {
+            host->late_of = c;
+            host->late_at = now;
+        }
+        return tcp_on_segment(c, s, id, now);
+    }
     TcpSegment reply;
     TimeWait *waiting = time_wait_find(&host->tcp.time_wait, tuple);
     if (waiting != nullptr) {
@@ -211,6 +224,7 @@ void sim_host_close(SimHost *host) {
 
 void sim_host_reset(SimHost *host, uint64_t seed) {
     fixed_random_open(&host->random, seed);
+    host->late_of = nullptr;
     host->tcp = TcpHost();
     host->tcp.random = &host->random;
     host->random.fill(&host->random, host->tcp.secret.key, sizeof host->tcp.secret.key);
@@ -336,6 +350,9 @@ void sim_host_step(SimHost *host, Nanos now) {
         TcpConnection *c = &host->connections[i];
         if (c->state == TcpState::closed && !c->send_reset) continue;
         if (tcp_deadline(c) <= now) tcp_on_timer(c, now);
+        tcp_output(c, &host->sink, now);
+        if (c != host->late_of) continue;
+        take_late(host);
         tcp_output(c, &host->sink, now);
     }
 }

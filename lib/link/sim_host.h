@@ -20,6 +20,7 @@ struct SimHostOptions {
     uint32_t frame_bytes = 2048; // of either pool; a received packet that is larger is dropped
     uint32_t time_wait = 64;     // a power of two
     uint64_t seed = 1;
+    bool late_acks = false; // what a segment with data acknowledges is seen after the next output
 };
 
 // Frames of one size, numbered.
@@ -52,7 +53,10 @@ struct SimHost : PacketSink {
     SimFrames receive;
     SimFrames send;
     TcpConnection *connections = nullptr;
-    bool *held = nullptr; // by connection: see sim_host_hold
+    bool *held = nullptr;             // by connection: see sim_host_hold
+    TcpConnection *late_of = nullptr; // to it goes `late`
+    TcpSegment late;
+    Nanos late_at = 0;
     uint8_t *storage = nullptr;
     uint8_t *packet = nullptr; // one packet on its way out
     void *time_wait_memory = nullptr;

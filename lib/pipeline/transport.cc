@@ -156,14 +156,15 @@ static bool drive(Transport *t, bool first) {
     return served;
 }
 
-static void end_step(Transport *t) {
+// brought: the caller is about to hear of something, and may answer.
+static void end_step(Transport *t, bool brought) {
     if (t->driver == nullptr) return;
-    if (t->driver->send(t->link_context, t->now)) tell_notices(t);
+    if (t->driver->send(t->link_context, t->now, brought)) tell_notices(t);
 }
 
 void transport_send(Transport *t) {
     if (t->driver == nullptr) return;
-    t->driver->send(t->link_context, t->clock->monotonic(t->clock->ticks()));
+    t->driver->send(t->link_context, t->clock->monotonic(t->clock->ticks()), false);
 }
 
 Nanos transport_deadline(const Transport *t) {
@@ -183,7 +184,7 @@ bool transport_step(Transport *t, Tick now, const PollerEvent *events, int event
         if (c->counted_silent) moved |= look(t, c);
     }
     if (chores_wait(t)) moved |= do_chores(t);
-    end_step(t);
+    end_step(t, false);
     return moved;
 }
 
@@ -209,7 +210,7 @@ bool transport_read_all(Transport *t, Tick now, int tries) {
         first = false;
     } while (!read && !moved && --tries > 0);
     if (chores_wait(t)) moved |= do_chores(t);
-    end_step(t);
+    end_step(t, read && t->unpolled); // who sleeps would be woken for what is left
     return read || moved;
 }
 

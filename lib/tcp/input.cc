@@ -283,6 +283,20 @@ static bool expected(const TcpConnection *c, const TcpSegment &s) {
            (!c->timestamps || !seq_before(s.options.ts_value, c->ts_recent)) && c->send_window != 0;
 }
 
+bool tcp_split_ack(const TcpConnection *c, TcpSegment *segment, TcpSegment *ack) {
+    if (!seq_after(segment->ack, c->send_una) || seq_after(segment->ack, c->send_next)) return false;
+    TcpSegment data = *segment;
+    data.ack = c->send_una;
+    data.window = static_cast<uint16_t>(c->send_window >> c->send_scale);
+    if (!expected(c, data)) return false;
+    *ack = *segment;
+    ack->flags = tcp_ack;
+    ack->seq += static_cast<uint32_t>(segment->payload.size);
+    ack->payload = ByteView();
+    *segment = data;
+    return true;
+}
+
 bool tcp_on_segment(TcpConnection *c, const TcpSegment &s, FrameId frame, Nanos now) {
     if (__builtin_expect(expected(c, s), 1)) {
         c->stats.segments_in++;

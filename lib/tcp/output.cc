@@ -14,6 +14,7 @@ struct Out {
     Nanos now;
     uint32_t count;
     bool full; // the sink took one packet no more
+    bool last; // what is being handed over is the last for now
 };
 
 // The options on a segment with ACK.
@@ -101,6 +102,7 @@ static bool hand_over(Out *out, uint8_t *headers, size_t tcp_size, const SendPie
     packet.headers = ByteView(headers, c->ip_size + tcp_size);
     packet.payload = has_payload ? payload : nullptr;
     packet.again = again;
+    packet.last = out->last;
     if (!out->sink->send(out->sink, packet)) {
         out->full = true;
         c->stats.sink_full++;
@@ -223,7 +225,10 @@ static bool send_pieces(Out *out, uint32_t seq, const SendPieces &pieces, bool f
     bool last = seq + pieces.size == out->c->tx.end;
     uint8_t flags = fin ? tcp_ack | tcp_fin : tcp_ack;
     if (pieces.size != 0 && (pieces.push || last)) flags |= tcp_psh;
-    return emit(out, flags, seq, &pieces, plan, again);
+    out->last = last && !again;
+    const bool sent = emit(out, flags, seq, &pieces, plan, again);
+    out->last = false;
+    return sent;
 }
 
 static uint32_t room_beside(const TcpConnection *c, const Plan &plan) {
@@ -453,7 +458,7 @@ static void send_acks(Out *out) {
 }
 
 uint32_t tcp_output(TcpConnection *c, TcpSink *sink, Nanos now) {
-    Out out = {c, sink, now, 0, false};
+    Out out = {c, sink, now, 0, false, false};
     if (c->send_reset) send_reset(&out);
     if (c->state == TcpState::closed || c->state == TcpState::listen || out.full) return out.count;
     if (c->state == TcpState::syn_sent || c->state == TcpState::syn_received) {

@@ -65,6 +65,12 @@ inline uint16_t tcp_syn_window(const TcpConnection *c) {
 inline uint32_t tcp_unsent(const TcpConnection *c) {
     return c->fin_sent ? 0 : static_cast<uint32_t>(seq_diff(c->tx.end, c->send_next));
 }
+// tcp_output would send nothing now: no data, nothing lost, no probe, no acknowledgement that is due.
+inline bool tcp_quiet(const TcpConnection *c, Nanos now) {
+    return c->state == TcpState::established && tcp_unsent(c) == 0 && !c->fin_queued && !c->send_reset &&
+           c->sent.lost_count == 0 && !c->probe_tail && !c->probe_window && c->duplicate_acks_owed == 0 &&
+           !ack_policy_due(&c->acks, now) && (c->notices & ~uint32_t{tcp_readable | tcp_writable}) == 0;
+}
 
 // -- connection.cc
 void tcp_end_with(TcpConnection *c, TcpEnd end); // CLOSED now, everything to be sent is released

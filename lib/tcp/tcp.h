@@ -130,6 +130,7 @@ struct TcpPacket {
     ByteView headers;                    // IP and TCP, checksums filled in
     const SendPieces *payload = nullptr; // nullptr: none
     bool again = false;                  // a retransmission
+    bool last = false;                   // nothing is left to be sent after it, for now
 };
 struct TcpSink {
     // false: no room now; the core keeps everything as it was and offers it again.
@@ -252,6 +253,10 @@ void tcp_on_syn(TcpConnection *c, const TcpTuple &tuple, const TcpSegment &segme
 // A segment of this connection. Returns whether `frame`, in which the payload lies, is kept until
 // release_receive.
 bool tcp_on_segment(TcpConnection *c, const TcpSegment &segment, FrameId frame, Nanos now);
+// Whether the segment is the next in order and acknowledges something besides. Then *segment gets to be its
+// data alone, and *ack the rest, to be given to tcp_on_segment after it, at leisure: as if the network had
+// brought two. Who answers what he reads saves the time until the answer has left.
+bool tcp_split_ack(const TcpConnection *c, TcpSegment *segment, TcpSegment *ack);
 // An ICMP error whose quoted tuple is this connection's.
 void tcp_on_icmp(TcpConnection *c, const IcmpError &error, Nanos now);
 Nanos tcp_deadline(const TcpConnection *c); // never: none

@@ -479,6 +479,7 @@ static void reset(Machine *m) {
     for (Side &side : m->sides) {
         const HostPlan &host = plan.host[side.index];
         side.host.options.tcp = host.tcp;
+        side.host.options.late_acks = host.late_acks;
         side.host.receive.count = host.receive_frames;
         side.host.send.count = host.send_frames;
         side.host.receive.frame_bytes = side.host.send.frame_bytes = host.frame_bytes;

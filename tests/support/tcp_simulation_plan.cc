@@ -77,6 +77,7 @@ static void draw_host(Draw *draw, uint8_t version, HostPlan *host) {
         host->sink_full = static_cast<unsigned>(draw->between(1, 30));
         host->sink_full_for = draw->span(1000, 20 * ns_per_ms);
     }
+    host->late_acks = draw->chance(30);
 }
 
 // What bounds the segments that a message is cut into.
@@ -202,6 +203,7 @@ static void say_host(std::string *text, char name, const HostPlan &host) {
     say(text, "\n     %u frames to receive, %u to send", host.receive_frames, host.send_frames);
     if (host.sink_full != 0)
         say(text, ", sink full %u %% of the time for up to %.3f ms", host.sink_full, ms(host.sink_full_for));
+    if (host.late_acks) say(text, ", data is answered before what it acknowledges is seen");
     *text += "\n";
 }
 

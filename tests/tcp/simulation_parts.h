@@ -58,6 +58,7 @@ struct HostPlan {
     uint32_t receive_frames = 0, send_frames = 0, frame_bytes = 0;
     unsigned sink_full = 0; // percent of packets
     wx::Nanos sink_full_for = 0;
+    bool late_acks = false;
 };
 struct Plan {
     uint64_t seed = 0;

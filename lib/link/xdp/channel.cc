@@ -143,6 +143,7 @@ void xdp_forget(XdpChannel *channel) {
     }
     if (channel->listed) unlist(h, channel);
     if (channel->dirty) undirty(h, channel);
+    if (h->late_channel == channel) h->late_channel = nullptr;
     h->channels[channel->index] = h->channels[--h->channel_count];
     h->channels[channel->index]->index = channel->index;
     deallocate(channel);

@@ -4,6 +4,7 @@
 // segment and the kernel does not have that frame already; otherwise everything is copied into a frame of its
 // own. A frame that we send is free when neither the connection nor the kernel has it.
 #include "../../base/cpu.h"
+#include "../../tcp/parts.h"
 #include "host.h"
 
 namespace wx {
@@ -35,12 +36,14 @@ static void read_stamps(const XdpHost *h, const XskDescriptor &d, FrameId id, Ti
     FrameStamps stamps = {0, 0, polled, 0};
     filter_metadata meta;
     if ((d.address & (h->nic.umem.frame_bytes - 1)) >= sizeof meta) {
-        uint8_t *at = h->nic.umem.base + d.address - sizeof meta;
-        memcpy(&meta, at, sizeof meta);
-        if (meta.magic == FILTER_MAGIC) {
-            stamps.entry_ns = static_cast<Nanos>(meta.entry_ns);
+        memcpy(&meta, h->nic.umem.base + d.address - sizeof meta, sizeof meta);
+        // What a packet before left there is told by its time; wiping it would make the line travel again.
+        const Nanos entry = static_cast<Nanos>(meta.entry_ns), before = h->stamps[id].entry_ns;
+        if (meta.magic == FILTER_MAGIC && entry != before && entry != -before) {
+            stamps.entry_ns = entry;
             stamps.nic_ns = static_cast<Nanos>(meta.nic_ns);
-            memset(at, 0, sizeof meta.magic);
+        } else {
+            stamps.entry_ns = before < 0 ? before : -before;
         }
     }
     h->stamps[id] = stamps;
@@ -82,8 +85,17 @@ static XdpChannel *channel_towards(const XdpHost *h, const IpAddress &remote) {
     if (wanted) answer(h, tuple, reply, channel_towards(h, tuple.remote));
 }
 
-// Whether the frame is kept.
-static bool on_tcp(XdpHost *h, const Frame &frame, FrameId id, uint32_t socket) {
+void xdp_take_late(XdpHost *h) {
+    XdpChannel *channel = h->late_channel;
+    h->late_channel = nullptr;
+    tcp_on_segment(&channel->c, h->late, no_frame, h->late_at);
+    channel->deadline = tcp_deadline(&channel->c);
+    if (channel->deadline < h->deadline) h->deadline = channel->deadline;
+    if (channel->want_write || !tcp_quiet(&channel->c, h->now)) xdp_mark_dirty(channel);
+}
+
+// Whether the frame is kept. only: it is the only one that was there.
+static bool on_tcp(XdpHost *h, Frame &frame, FrameId id, uint32_t socket, bool only) {
     TcpTuple tuple = tcp_tuple_of(frame.ip, frame.tcp.source_port, frame.tcp.destination_port, false);
     TcpConnection *c = tcp_table_find(&h->table, tuple);
     if (c == nullptr) {
@@ -92,14 +104,17 @@ static bool on_tcp(XdpHost *h, const Frame &frame, FrameId id, uint32_t socket) 
     }
     XdpChannel *channel = xdp_channel_of(c);
     channel->socket = socket;
+    if (h->late_channel == channel) xdp_take_late(h); // of a packet on another queue
     if (frame.tcp.payload.size != 0 && over_share(h, c, frame.tcp)) {
         h->counters.over_share++;
         return false;
     }
-    bool kept = tcp_on_segment(c, frame.tcp, id, h->now);
-    if (kept) {
-        h->stamps[id].processed = h->clock->ticks();
+    if (only && channel->want_read && tcp_split_ack(c, &frame.tcp, &h->late)) {
+        h->late_channel = channel;
+        h->late_at = h->now;
     }
+    bool kept = tcp_on_segment(c, frame.tcp, id, h->now);
+    if (kept) h->stamps[id].processed = h->clock->ticks();
     xdp_mark_dirty(channel);
     return kept;
 }
@@ -113,7 +128,7 @@ static bool on_tcp(XdpHost *h, const Frame &frame, FrameId id, uint32_t socket) 
     if (c != nullptr) xdp_bad_checksum(xdp_channel_of(c));
 }
 
-static bool take_frame(XdpHost *h, const XskDescriptor &d, FrameId id, uint32_t socket) {
+static bool take_frame(XdpHost *h, const XskDescriptor &d, FrameId id, uint32_t socket, bool only) {
     Frame frame;
     ByteView bytes(h->nic.umem.base + d.address, d.size);
     Wire read = frame_read(bytes, h->options.checksums, &frame);
@@ -122,7 +137,7 @@ static bool take_frame(XdpHost *h, const XskDescriptor &d, FrameId id, uint32_t 
         if (read == Wire::bad_checksum) on_bad_checksum(h, bytes);
         return false;
     }
-    if (frame.kind == FrameKind::tcp) return on_tcp(h, frame, id, socket);
+    if (frame.kind == FrameKind::tcp) return on_tcp(h, frame, id, socket, only);
     if (frame.kind != FrameKind::icmp_error) {
         h->counters.other++;
         return false;
@@ -157,10 +172,12 @@ bool xdp_take_frames(XdpHost *h) {
         // The kernel must never run out of frames to receive into while we look at what it brought.
         if (xsk_wants_frames(socket)) xsk_refill(socket, 0);
         Tick polled = h->clock->ticks();
+        // A caller that sleeps is not in a hurry, and many packets are read sooner without a second look.
+        const bool only = count == 1 && !moved && !h->watched;
         for (uint32_t k = 0; k < count; k++) {
             FrameId id = umem_frame_of(&h->nic.umem, descriptors[k].address);
             read_stamps(h, descriptors[k], id, polled);
-            if (!take_frame(h, descriptors[k], id, i)) umem_put(&h->nic.umem, id);
+            if (!take_frame(h, descriptors[k], id, i, only)) umem_put(&h->nic.umem, id);
         }
         moved |= count != 0;
     }
@@ -282,6 +299,8 @@ bool xdp_send_packet(TcpSink *sink, const TcpPacket &packet) {
     }
     h->send_state[id] |= frame_queued;
     h->queued++;
+    // It leaves now, and the books are kept while it is under way.
+    if (packet.last && h->alone) xdp_kick(h);
     return true;
 }
 

@@ -113,7 +113,7 @@ void xdp_host_close(XdpHost *h) {
             tcp_abort(&channel->c);
         xdp_mark_dirty(channel);
     }
-    if (h->nic.mode != NicMode::none) xdp_host_send(h, h->now);
+    if (h->nic.mode != NicMode::none) xdp_host_send(h, h->now, false);
     while (h->channel_count != 0) xdp_forget(h->channels[h->channel_count - 1]);
     release_held(h, true);
     xdp_host_watch(h, false);
@@ -223,6 +223,7 @@ bool xdp_host_receive(XdpHost *h, Nanos now, Tick tick) {
     h->now = now;
     h->tick = tick;
     bool moved = false;
+    if (h->late_channel != nullptr) xdp_take_late(h);
     if (now >= h->next_look) {
         h->next_look = now + look_distance;
         xdp_follow_paths(h);
@@ -271,7 +272,7 @@ int xdp_host_ready(XdpHost *h, PollerEvent *out, int cap) {
 bool xdp_host_waiting(const XdpHost *h) {
     for (uint32_t i = 0; i < h->nic.socket_count; i++)
         if (h->nic.sockets[i].fd >= 0 && xsk_has_input(&h->nic.sockets[i])) return true;
-    if (h->dirty != nullptr && !h->send_blocked) return true;
+    if ((h->dirty != nullptr && !h->send_blocked) || h->late_channel != nullptr) return true;
     bool readable, writable;
     for (uint32_t i = 0; i < h->ready_count; i++)
         if (wants(h->ready[i], &readable, &writable)) return true;
@@ -338,6 +339,7 @@ static bool serve(XdpHost *h, XdpChannel *channel, bool *left) {
 static void serve_all(XdpHost *h) {
     XdpChannel *list = h->dirty;
     h->dirty = nullptr;
+    h->alone = list != nullptr && list->next_dirty == nullptr;
     while (list != nullptr) {
         XdpChannel *channel = list;
         list = channel->next_dirty;
@@ -353,14 +355,24 @@ static bool many_in_send(const XdpHost *h) {
     return false;
 }
 
-void xdp_host_send(XdpHost *h, Nanos now) {
+// Nothing but a delayed acknowledgement, which rides on the answer if there is one.
+static bool may_wait(const XdpHost *h, Nanos now) {
+    if (h->kick_again) return false;
+    for (const XdpChannel *channel = h->dirty; channel != nullptr; channel = channel->next_dirty)
+        if (channel->step != DialStep::connected || !tcp_quiet(&channel->c, now)) return false;
+    return true;
+}
+
+void xdp_host_send(XdpHost *h, Nanos now, bool answers) {
     if (h->dirty == nullptr && !h->kick_again) return;
+    if (answers && may_wait(h, now)) return; // they stay listed, and nobody sleeps as long as they are
     h->now = now;
     for (int i = 0; i < rounds_max; i++) {
         if (i != 0 || many_in_send(h)) xdp_take_completions(h);
         h->send_blocked = false;
         serve_all(h);
         xdp_kick(h);
+        if (h->late_channel != nullptr) xdp_take_late(h);
         if (h->dirty == nullptr || h->send_blocked) break;
     }
     bool again = h->dirty != nullptr || h->kick_again;

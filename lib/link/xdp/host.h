@@ -119,7 +119,7 @@ struct SocketProgress {
 // What is known of a received frame. Beside the frames and not in them: there each would cost a cache line
 // that the kernel has not just written.
 struct FrameStamps {
-    Nanos entry_ns; // CLOCK_MONOTONIC, the XDP program's entry
+    Nanos entry_ns; // CLOCK_MONOTONIC, the XDP program's entry; < 0: not known, and that of a packet before
     Nanos nic_ns;
     Tick polled;
     Tick processed;
@@ -142,7 +142,12 @@ struct XdpHost {
     XdpChannel **ready = nullptr; // listed ones
     uint32_t ready_count = 0;
     XdpChannel *sending = nullptr; // whose output the sink takes
-    HeldTuple *held = nullptr;     // by age
+    bool alone = false;            // nobody else has anything to send in this step
+    // What the last packet acknowledged, while its data is being answered; with it goes `late`.
+    XdpChannel *late_channel = nullptr;
+    TcpSegment late;
+    Nanos late_at = 0;
+    HeldTuple *held = nullptr; // by age
     uint32_t held_begin = 0, held_count = 0;
     SocketProgress progress[nic_queues_max];
     uint8_t *send_state = nullptr; // by frame: frame_owned, frame_queued
@@ -174,7 +179,8 @@ void xdp_host_close(XdpHost *h);
 // Takes in what has arrived and what is due. Whether anything moved.
 bool xdp_host_receive(XdpHost *h, Nanos now, Tick tick);
 int xdp_host_ready(XdpHost *h, PollerEvent *out, int cap);
-void xdp_host_send(XdpHost *h, Nanos now);
+// answers: only if a connection has something that may not wait for the caller's answers.
+void xdp_host_send(XdpHost *h, Nanos now, bool answers);
 inline Nanos xdp_host_deadline(const XdpHost *h) { return h->deadline; }
 bool xdp_host_waiting(const XdpHost *h);
 // In or out of the poller: a caller that spins would only pay for it.
@@ -204,6 +210,7 @@ void xdp_take_completions(XdpHost *h);
 void xdp_settle(XdpHost *h, const FrameId *frames, uint32_t count); // the kernel is done with them
 bool xdp_send_packet(TcpSink *sink, const TcpPacket &packet);
 void xdp_kick(XdpHost *h);
+void xdp_take_late(XdpHost *h); // late_channel is set
 void xdp_release_received(void *host, FrameId frame);
 void xdp_release_sent(void *host, FrameId frame);
 FrameId xdp_take_data_frame(XdpHost *h, uint32_t keep, bool small); // for a chunk of the caller's

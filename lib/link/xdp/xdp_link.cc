@@ -61,8 +61,7 @@ int finish(Channel *channel, ErrorText *error) {
 void stamp(const XdpHost *h, FrameId frame, ReadStamps *stamps) {
     const FrameStamps *s = &h->stamps[frame];
     // The program's clock is CLOCK_MONOTONIC, the event's CLOCK_REALTIME.
-    if (s->entry_ns != 0)
-        stamps->kernel_ns = s->entry_ns - h->clock->monotonic_base + h->clock->realtime_base;
+    if (s->entry_ns > 0) stamps->kernel_ns = s->entry_ns - h->clock->monotonic_base + h->clock->realtime_base;
     stamps->nic_ns = s->nic_ns;
     stamps->polled = s->polled;
     stamps->processed = s->processed;
@@ -152,8 +151,8 @@ bool drive_receive(void *context, Nanos now, Tick tick) {
 int drive_ready(void *context, PollerEvent *out, int cap) {
     return xdp_host_ready(host_of(context), out, cap);
 }
-bool drive_send(void *context, Nanos now) {
-    xdp_host_send(host_of(context), now);
+bool drive_send(void *context, Nanos now, bool answers) {
+    xdp_host_send(host_of(context), now, answers);
     return host_of(context)->notices;
 }
 Nanos drive_deadline(const void *context) { return xdp_host_deadline(host_of(context)); }

@@ -126,7 +126,8 @@ constexpr uint32_t xsk_refill_batch = 32;
 inline bool xsk_wants_frames(const Xsk *x) {
     const uint32_t slots = x->fill.mask + 1, part = slots / 16;
     return slots - x->in_fill >= (part < xsk_refill_batch ? part : xsk_refill_batch) || x->busy_poll ||
-           (__atomic_load_n(x->fill.flags, __ATOMIC_RELAXED) & xsk_need_wakeup) != 0;
+           (x->mode == XskMode::zero_copy &&
+            (__atomic_load_n(x->fill.flags, __ATOMIC_RELAXED) & xsk_need_wakeup) != 0);
 }
 // With busy_poll the driver runs when it is called, and with interrupts put off only then: one system call.
 void xsk_poll(Xsk *x);
