@@ -202,7 +202,9 @@ class Ends(unittest.TestCase):
         self.assertGreater(len(numbers), 5)
 
     def end_by(self, number):
-        with Server(ticking) as server, running("cat", server.url()) as process:
+        # Whoever runs the tests may ignore signals (nohup), and the command would go on doing so.
+        heard = {"preexec_fn": lambda: signal.signal(number, signal.SIG_DFL)}
+        with Server(ticking) as server, running("cat", server.url(), **heard) as process:
             first = process.stdout.readline()
             process.send_signal(number)
             out, err = process.communicate(timeout=support.LIMIT_S)
