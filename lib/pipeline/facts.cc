@@ -1,21 +1,19 @@
 // SPDX-License-Identifier: MIT
 // Counters and facts for wsxdp_stats and wsxdp_info. Cold; reads what the stages keep, changes nothing.
-#include "connecting.h"
 #include "engine.h"
-#include <sys/socket.h>
+#include "published.h"
 
 namespace wx {
 
-static uint32_t public_state(const Engine *e, const AppConnection *a) {
-    const Connection &c = e->transport.connections[app_index(&e->app, a)];
-    switch (c.state) {
+static uint32_t public_state(const TransportFacts &facts, const AppConnection *a) {
+    switch (static_cast<ConnectionState>(facts.state)) {
     case ConnectionState::open:
         return a->state == WSXDP_STATE_CLOSING ? WSXDP_STATE_CLOSING : WSXDP_STATE_OPEN;
     case ConnectionState::closing:
     case ConnectionState::draining:
         return WSXDP_STATE_CLOSING;
     case ConnectionState::waiting:
-        return c.ever_open || c.attempts ? WSXDP_STATE_WAITING : WSXDP_STATE_CONNECTING;
+        return facts.tried != 0 ? WSXDP_STATE_WAITING : WSXDP_STATE_CONNECTING;
     case ConnectionState::finished:
     case ConnectionState::unused:
         return WSXDP_STATE_CLOSED;
@@ -24,28 +22,26 @@ static uint32_t public_state(const Engine *e, const AppConnection *a) {
     }
 }
 
-static void add_tcp(const Channel &channel, wsxdp_stats_t *out, bool one) {
-    if (channel.backend == nullptr || channel.backend->tcp == nullptr) return;
-    LinkTcpFacts facts;
-    channel.backend->tcp(&channel, &facts);
-    out->tcp_segments_received += facts.segments_in;
-    out->tcp_segments_sent += facts.segments_out;
-    out->tcp_retransmits += facts.retransmits;
-    out->tcp_out_of_order += facts.out_of_order;
-    out->tcp_zero_windows += facts.zero_windows;
+static void add_tcp(const TransportFacts &facts, wsxdp_stats_t *out, bool one) {
+    if (facts.has_tcp == 0) return;
+    out->tcp_segments_received += facts.tcp.segments_in;
+    out->tcp_segments_sent += facts.tcp.segments_out;
+    out->tcp_retransmits += facts.tcp.retransmits;
+    out->tcp_out_of_order += facts.tcp.out_of_order;
+    out->tcp_zero_windows += facts.tcp.zero_windows;
     if (!one) return;
-    out->tcp_round_trip_ns = facts.round_trip;
-    out->tcp_round_trip_min_ns = facts.round_trip_min;
-    out->tcp_congestion_window = facts.congestion_window;
-    out->tcp_in_flight = facts.in_flight;
+    out->tcp_round_trip_ns = facts.tcp.round_trip;
+    out->tcp_round_trip_min_ns = facts.tcp.round_trip_min;
+    out->tcp_congestion_window = facts.tcp.congestion_window;
+    out->tcp_in_flight = facts.tcp.in_flight;
 }
 
-static void add_transport(const Connection &c, wsxdp_stats_t *out) {
-    const TransportCounters &n = c.counters;
+static void add_transport(const TransportFacts &facts, wsxdp_stats_t *out) {
+    const TransportCounters &n = facts.counters;
     out->bytes_received += n.bytes_received;
     out->bytes_sent += n.bytes_sent;
-    out->tls_records_received += n.records_received + (c.tls ? c.tls->records_in : 0);
-    out->tls_records_sent += n.records_sent + (c.tls ? c.tls->records_out : 0);
+    out->tls_records_received += facts.tls_records_in;
+    out->tls_records_sent += facts.tls_records_out;
     out->frames_sent += n.frames_sent;
     out->pings_sent += n.pings_sent;
     out->pongs_sent += n.pongs_sent;
@@ -67,10 +63,23 @@ static uint64_t ring_bytes(const ByteRingWords &words) {
     return tail - head;
 }
 
+// All stages are in this thread: they tell when they are asked.
+static TransportFacts facts_of(const Engine *e, const AppConnection *a) {
+    TransportFacts facts;
+    transport_publish(&e->transport.connections[app_index(&e->app, a)]);
+    published_transport(a->area.words, &facts);
+    return facts;
+}
+
 static void add_connection(const Engine *e, const AppConnection *a, wsxdp_stats_t *out, bool one) {
-    add_tcp(e->transport.connections[app_index(&e->app, a)].channel, out, one);
-    const WsCounters &w = e->ws.connections[app_index(&e->app, a)].counters;
-    add_transport(e->transport.connections[app_index(&e->app, a)], out);
+    const TransportFacts facts = facts_of(e, a);
+    WsFacts ws;
+    ws_publish(&e->ws.connections[app_index(&e->app, a)]);
+    published_ws(a->area.words, &ws);
+    const WsCounters &w = ws.counters;
+    if (one) out->state = public_state(facts, a);
+    add_tcp(facts, out, one);
+    add_transport(facts, out);
     out->messages_received += w.messages;
     out->payload_received += w.payload;
     out->frames_received += w.frames;
@@ -93,7 +102,6 @@ int engine_stats(Engine *e, AppConnection *c, wsxdp_stats_t *caller) {
     out.struct_size = caller->struct_size;
     out.allocations = e->allocations;
     if (c != nullptr) {
-        out.state = public_state(e, c);
         add_connection(e, c, &out, true);
     } else {
         for (size_t i = 0; i < e->transport.live_count; i++)
@@ -105,34 +113,9 @@ int engine_stats(Engine *e, AppConnection *c, wsxdp_stats_t *caller) {
     return WSXDP_OK;
 }
 
-static void socket_address(const Connection &c, bool peer, Writer *out) {
-    Address address;
-    if (c.channel.backend != nullptr && c.channel.backend->addresses != nullptr) {
-        Address other;
-        c.channel.backend->addresses(&c.channel, peer ? &other : &address, peer ? &address : &other);
-        address_text(address, out);
-        return;
-    }
-    address.size = sizeof address.storage;
-    memset(&address.storage, 0, sizeof address.storage);
-    sockaddr *raw = reinterpret_cast<sockaddr *>(&address.storage);
-    if (c.channel.fd < 0) return;
-    int status =
-        peer ? getpeername(c.channel.fd, raw, &address.size) : getsockname(c.channel.fd, raw, &address.size);
-    if (status == 0) address_text(address, out);
-}
-
 static const char *state_name(uint32_t state) {
     static const char *const names[] = {"", "connecting", "open", "closing", "waiting", "closed"};
     return names[state];
-}
-
-static bool by_driver(const Engine *e, const Connection &c) {
-    return e->transport.driver != nullptr && connect_link(&e->transport, &c) == e->transport.link;
-}
-
-static bool is_prefix(ByteView text, const char *prefix) {
-    return equal(text.first(strlen(prefix)), ByteView(prefix));
 }
 
 static int no_fact(Engine *e, ByteView name, const char *of) {
@@ -142,70 +125,18 @@ static int no_fact(Engine *e, ByteView name, const char *of) {
 }
 
 int engine_handle_info(Engine *e, const char *what, Writer *out) {
-    ByteView name(what);
-    if (equal(name, ByteView("poller"))) {
-        out->text(poller_name(&e->poller));
-    } else if (e->transport.driver != nullptr && is_prefix(name, "xdp.")) {
-        if (!e->transport.driver->facts(e->transport.link_context, what, out)) return no_fact(e, name, "");
-    } else {
-        return no_fact(e, name, "of the handle ");
-    }
-    return WSXDP_OK;
+    if (transport_info(&e->transport, what, out)) return WSXDP_OK;
+    const bool driver = e->transport.driver != nullptr && equal(ByteView(what).first(4), ByteView("xdp."));
+    return no_fact(e, ByteView(what), driver ? "" : "of the handle ");
 }
 
 int engine_info(Engine *e, AppConnection *a, const char *what, Writer *out) {
-    const Connection &c = e->transport.connections[app_index(&e->app, a)];
-    ByteView name(what);
-    auto is = [&name](const char *text) { return equal(name, ByteView(text)); };
-    if (is("url")) {
-        const Url &u = c.url;
-        // Without credentials: this text ends up in logs.
-        out->text(u.scheme == Scheme::wss    ? "wss://"
-                  : u.scheme == Scheme::ws   ? "ws://"
-                  : u.scheme == Scheme::echo ? "echo:"
-                                             : "ws+unix://");
-        if (u.scheme == Scheme::echo) return WSXDP_OK;
-        if (u.host_is_ipv6) out->u8('[');
-        out->bytes(u.host);
-        if (u.host_is_ipv6) out->u8(']');
-        if (!u.port_is_default && u.scheme != Scheme::ws_unix) {
-            out->u8(':');
-            out->decimal(u.port);
-        }
-        if (u.scheme == Scheme::ws_unix) out->u8(':');
-        out->bytes(u.target);
-    } else if (is("state")) {
-        out->text(state_name(public_state(e, a)));
-    } else if (is("transport")) {
-        out->text(connect_link(&e->transport, &c)->name);
-    } else if (by_driver(e, c) && (is("mode") || is_prefix(name, "xdp."))) {
-        if (!e->transport.driver->facts(e->transport.link_context, what, out)) return no_fact(e, name, "");
-    } else if (is("poller")) {
-        return engine_handle_info(e, what, out);
-    } else if (is("mode")) {
-        out->text(c.url.scheme == Scheme::echo      ? "memory"
-                  : c.url.scheme == Scheme::ws_unix ? "unix"
-                                                    : "kernel-tcp");
-    } else if (is("subprotocol")) {
-        out->text(c.subprotocol);
-    } else if (is("extensions")) {
-        out->text(c.extensions);
-    } else if (is("peer") || is("local")) {
-        socket_address(c, is("peer"), out);
-    } else if (is("tls.version")) {
-        out->text(c.facts.version);
-    } else if (is("tls.cipher")) {
-        out->text(c.facts.cipher);
-    } else if (is("tls.alpn")) {
-        out->text(c.facts.alpn);
-    } else if (is("tls.resumed")) {
-        out->text(c.facts.resumed ? "yes" : "no");
-    } else if (is("tls.early_data")) {
-        out->text(c.facts.early);
-    } else {
-        return no_fact(e, name, "");
+    if (equal(ByteView(what), ByteView("state"))) {
+        out->text(state_name(public_state(facts_of(e, a), a)));
+        return WSXDP_OK;
     }
-    return WSXDP_OK;
+    const Connection *c = &e->transport.connections[app_index(&e->app, a)];
+    return transport_connection_info(&e->transport, c, what, out) ? WSXDP_OK : no_fact(e, ByteView(what), "");
 }
 
 } // namespace wx

@@ -4,7 +4,7 @@
 //
 // Files: transport.cc (the stage: step, what is due), receive.cc and transmit.cc (the hot path),
 // connecting.cc (resolve, TCP, proxy, TLS, upgrade), keeping.cc (close, keepalive, loss, reconnect),
-// notes.cc.
+// notes.cc, describing.cc (facts in words).
 #pragma once
 #include "../base/random.h"
 #include "../http/proxy.h"
@@ -211,7 +211,8 @@ Flush transmit(Transport *t, Connection *c);
 int transmit_frame(Transport *t, Connection *c, uint8_t first, ByteView payload); // into tx, by way of TLS
 int transmit_bytes(Transport *t, Connection *c, ByteView bytes);                  // the same, no frame
 bool transmit_tx(Transport *t, Connection *c, int *failure);
-// c->error for a read or a write that failed with this code and errno; `doing`: "reading from the connection".
+// c->error for a read or a write that failed with this code and errno; `doing`: "reading from the
+// connection".
 void explain_link(Connection *c, int code, int cause, const char *doing);
 bool tx_reserve(Connection *c, size_t bytes); // cold: makes the buffer at least this large
 // -- connecting.cc
@@ -241,6 +242,10 @@ void channel_remove(Transport *t, Channel *channel);
 inline bool channel_tells(const Channel &channel) {
     return channel.fd >= 0 || (channel.backend != nullptr && channel.backend->watch != nullptr);
 }
+// -- describing.cc
+// A fact in words, as wsxdp_info names it: of the handle, of a connection. false: there is none of that name.
+bool transport_info(const Transport *t, const char *what, Writer *out);
+bool transport_connection_info(const Transport *t, const Connection *c, const char *what, Writer *out);
 // -- notes.cc
 bool notes_have_room(Transport *t);
 void note_opened(Transport *t, Connection *c);

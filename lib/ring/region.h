@@ -13,7 +13,7 @@
 namespace wx {
 
 constexpr uint64_t region_magic = 0x3170647873777278ULL; // "xrwsxdp1"
-constexpr uint32_t region_version = 1;
+constexpr uint32_t region_version = 2;
 constexpr uint64_t page_bytes = 4096;
 
 struct RegionSizes {
@@ -62,6 +62,9 @@ struct ConnectionWords {
     // number `epoch`. What was queued for a connection that is gone is never sent to its successor.
     std::atomic<uint64_t> epoch_start;
     std::atomic<uint64_t> epoch;
+    // What the stages tell of the connection: snapshots (snapshot.h) of what each of them counts.
+    alignas(cache_line_pair) uint8_t transport_facts[512];
+    alignas(cache_line_pair) uint8_t ws_facts[256];
 };
 static_assert(sizeof(ConnectionWords) <= page_bytes, "one page per connection");
 

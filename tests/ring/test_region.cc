@@ -6,6 +6,7 @@
 #include "../base/check.h"
 #include <fcntl.h>
 #include <functional>
+#include <string>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -102,7 +103,9 @@ void test_damaged(void **) {
         check_error(status, made.error, WSXDP_E_REGION, "shared region: ");
     }
     header->version = region_version + 1;
-    check_error(made.check(), made.error, WSXDP_E_REGION, "another version (2, this is 1)");
+    const std::string versions = "another version (" + std::to_string(region_version + 1) + ", this is " +
+                                 std::to_string(region_version) + ")";
+    check_error(made.check(), made.error, WSXDP_E_REGION, versions.c_str());
     *header = good;
     header->magic = 0;
     check_error(made.check(), made.error, WSXDP_E_REGION, "not a wsxdp region");

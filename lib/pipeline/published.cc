@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// See published.h. Cold: once for each question, or some times a second.
+#include "published.h"
+
+namespace wx {
+
+template <class Value> static Snapshot<Value> *snapshot(uint8_t *place) {
+    return reinterpret_cast<Snapshot<Value> *>(place);
+}
+template <class Value> static void read(const uint8_t *place, Value *out) {
+    memset(static_cast<void *>(out), 0, sizeof *out);
+    (void)reinterpret_cast<const Snapshot<Value> *>(place)->read(out);
+}
+
+void transport_publish(const Connection *c) {
+    TransportFacts facts;
+    memset(static_cast<void *>(&facts), 0, sizeof facts);
+    facts.state = static_cast<uint64_t>(c->state);
+    facts.tried = c->ever_open || c->attempts != 0;
+    facts.counters = c->counters;
+    facts.tls_records_in = c->counters.records_received + (c->tls ? c->tls->records_in : 0);
+    facts.tls_records_out = c->counters.records_sent + (c->tls ? c->tls->records_out : 0);
+    const LinkBackend *backend = c->channel.backend;
+    facts.has_tcp = backend != nullptr && backend->tcp != nullptr;
+    if (facts.has_tcp) backend->tcp(&c->channel, &facts.tcp);
+    snapshot<TransportFacts>(c->area.words->transport_facts)->write(facts);
+}
+
+void ws_publish(const WsConnection *c) {
+    WsFacts facts;
+    facts.counters = c->counters;
+    snapshot<WsFacts>(c->words->ws_facts)->write(facts);
+}
+
+void published_transport(const ConnectionWords *words, TransportFacts *out) {
+    read(words->transport_facts, out);
+}
+void published_ws(const ConnectionWords *words, WsFacts *out) { read(words->ws_facts, out); }
+
+} // namespace wx
