@@ -34,7 +34,7 @@ struct AppConnection {
     uint64_t inflated_release_to = 0;
     ByteRingConsumer inbox;
     // sending
-    const Settings *settings = nullptr;
+    Settings *settings = nullptr;
     Deflater *deflater = nullptr;
     uint64_t begun = 0; // room handed out by send_begin, 0 none
     ByteRingProducer outbox;
@@ -64,7 +64,9 @@ struct App {
     AppConnection *connections = nullptr;
     size_t connection_limit = 0;
     uint32_t generation_shift = 0;
-    uint32_t *touched = nullptr; // indices
+    uint32_t *live = nullptr; // indices of connections in use
+    size_t live_count = 0;
+    uint32_t *touched = nullptr; // likewise, to be released
     size_t touched_count = 0;
     RingConsumer<NoteSlot> notes;
     RingProducer<CommandSlot> commands;

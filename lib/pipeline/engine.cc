@@ -80,6 +80,7 @@ static int allocate_stages(Engine *e, const Options &o) {
     e->transport.scratch = static_cast<uint8_t *>(allocate(e->transport.scratch_bytes));
     e->ws.connections = allocate_array<WsConnection>(connections);
     e->app.connections = allocate_array<AppConnection>(connections);
+    e->app.live = allocate_array<uint32_t>(connections);
     e->app.touched = allocate_array<uint32_t>(connections);
     e->app.held_max = static_cast<size_t>(o.integer(Option::hold_max));
     e->app.held = allocate_array<Held>(e->app.held_max);
@@ -87,7 +88,8 @@ static int allocate_stages(Engine *e, const Options &o) {
     e->senders = allocate_array<Sender *>(e->sender_max);
     e->generations = allocate_array<uint32_t>(connections);
     bool all = e->transport.connections && e->transport.live && e->transport.scratch && e->ws.connections &&
-               e->app.connections && e->app.touched && e->app.held && e->senders && e->generations;
+               e->app.connections && e->app.live && e->app.touched && e->app.held && e->senders &&
+               e->generations;
     if (!all) return WSXDP_E_MEMORY;
     e->transport.connection_limit = e->ws.connection_limit = e->app.connection_limit = connections;
     while ((size_t{1} << e->app.generation_shift) < connections) e->app.generation_shift++;
@@ -189,9 +191,8 @@ static int need_tls(Engine *e, Connection *c, ErrorText *error) {
         return WSXDP_E_UNSUPPORTED;
     }
     int status = settings_need_tls(c->settings, &e->settings, 1, error);
-    for (size_t i = 0; i < e->transport.live_count && c->settings->tls == nullptr && status >= 0; i++)
-        status = settings_need_tls(c->settings, &e->transport.connections[e->transport.live[i]].settings, 1,
-                                   error);
+    for (size_t i = 0; i < e->app.live_count && c->settings->tls == nullptr && status >= 0; i++)
+        status = settings_need_tls(c->settings, &e->app.connections[e->app.live[i]].settings, 1, error);
     return status;
 }
 
@@ -204,8 +205,8 @@ static int choose_settings(Engine *e, const Options *options, Settings **out, Er
     int status = options_check_same_handle(e->settings->options, options, error);
     if (status < 0) return status;
     // Equal options share their settings: a thousand connections need one copy.
-    for (size_t i = 0; i < e->transport.live_count; i++) {
-        Settings *other = e->transport.connections[e->transport.live[i]].settings;
+    for (size_t i = 0; i < e->app.live_count; i++) {
+        Settings *other = e->app.connections[e->app.live[i]].settings;
         if (!options_equal(other->options, options, "")) continue;
         other->references++;
         *out = other;
@@ -240,7 +241,7 @@ static void attach(Engine *e, Connection *c) {
     a->inbox.open(&c->area.words->inbox, c->area.inbox, sizes.inbox_bytes);
     a->outbox.open(&c->area.words->outbox, c->area.outbox, sizes.outbox_bytes);
     if (c->area.inflated) a->inflated.open(&c->area.words->inflated, c->area.inflated, sizes.inbox_bytes);
-    e->transport.live[e->transport.live_count++] = c->index;
+    e->app.live[e->app.live_count++] = c->index;
 }
 
 static Connection *free_slot(Engine *e) {
@@ -255,13 +256,12 @@ static int prepare(Engine *e, Connection *c, const char *url, const Options *opt
     int status = choose_settings(e, options, &c->settings, error);
     if (status >= 0) status = parse_urls(c, url, error);
     if (status >= 0) {
-        status = upgrade_check_request(&e->transport, c);
+        status = upgrade_check_request(&e->app_random, c);
         if (status < 0) *error = c->error;
     }
     if (status >= 0) status = need_tls(e, c, error);
     if (status >= 0) status = region_map_connection(&e->region, c->index, &c->area, error);
-    bool prefault =
-        e->settings->options->flag(Option::inbox_prefault) && e->transport.live_count < direct_max;
+    bool prefault = e->settings->options->flag(Option::inbox_prefault) && e->app.live_count < direct_max;
     if (status >= 0 && prefault) mirror_populate(c->area.inbox, e->region.sizes.inbox_bytes);
     if (status >= 0 && c->settings->deflate)
         status = region_map_inflated(&e->region, c->index, &c->area, error);
@@ -293,9 +293,7 @@ int engine_connect(Engine *e, const char *url, const Options *options, uint32_t 
         return status;
     }
     attach(e, c);
-    // A placeholder that transport_retire and the timers understand until the command is taken.
-    set_state(&e->transport, c, ConnectionState::waiting);
-    c->retry_at = c->deadline = never;
+    transport_prepare(c);
     CommandSlot *slot = e->app.commands.claim();
     *slot = CommandSlot();
     slot->index = c->index;
@@ -316,9 +314,18 @@ void engine_retire(Engine *e, AppConnection *a) {
     for (size_t i = 0; i < e->sender_count; i++)
         if (e->senders[i]->id == a->id) e->senders[i]->shared->closed.store(1, std::memory_order_release);
     deflater_free(a->deflater);
+    Settings *settings = a->settings;
+    ConnectionArea area = a->area;
     *a = AppConnection();
+    for (size_t i = 0; i < e->app.live_count; i++) {
+        if (e->app.live[i] != index) continue;
+        e->app.live[i] = e->app.live[--e->app.live_count];
+        break;
+    }
     ws_detach(&e->ws, index);
     transport_retire(&e->transport, &e->transport.connections[index]);
+    region_unmap_connection(&e->region, index, &area);
+    settings_drop(settings);
 }
 
 static void free_arrays(Engine *e) {
@@ -327,6 +334,7 @@ static void free_arrays(Engine *e) {
     deallocate(e->transport.scratch);
     deallocate(e->ws.connections);
     deallocate(e->app.connections);
+    deallocate(e->app.live);
     deallocate(e->app.touched);
     deallocate(e->app.held);
     deallocate(e->senders);
@@ -334,8 +342,7 @@ static void free_arrays(Engine *e) {
 }
 
 void engine_free(Engine *e) {
-    while (e->transport.live_count != 0)
-        engine_retire(e, &e->app.connections[e->transport.live[e->transport.live_count - 1]]);
+    while (e->app.live_count != 0) engine_retire(e, &e->app.connections[e->app.live[e->app.live_count - 1]]);
     // Senders that the caller forgot: their threads must be done with them by now.
     while (e->sender_count != 0) sender_destroy(e->senders[--e->sender_count]);
     free_arrays(e);

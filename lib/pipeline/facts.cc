@@ -104,9 +104,9 @@ int engine_stats(Engine *e, AppConnection *c, wsxdp_stats_t *caller) {
     if (c != nullptr) {
         add_connection(e, c, &out, true);
     } else {
-        for (size_t i = 0; i < e->transport.live_count; i++)
-            add_connection(e, &e->app.connections[e->transport.live[i]], &out, false);
-        out.connections = e->transport.live_count;
+        for (size_t i = 0; i < e->app.live_count; i++)
+            add_connection(e, &e->app.connections[e->app.live[i]], &out, false);
+        out.connections = e->app.live_count;
         out.events_queued = e->app.events.ready();
     }
     memcpy(caller, &out, out.struct_size);

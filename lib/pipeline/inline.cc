@@ -85,8 +85,8 @@ void engine_kick(Engine *e, AppConnection *c) {
 
 static void flush_corked(Engine *e) {
     e->corked = false;
-    for (size_t i = 0; i < e->transport.live_count; i++)
-        transport_flush(&e->transport, &e->transport.connections[e->transport.live[i]]);
+    for (size_t i = 0; i < e->app.live_count; i++)
+        transport_flush(&e->transport, &e->transport.connections[e->app.live[i]]);
     transport_send(&e->transport);
 }
 
@@ -192,8 +192,8 @@ void engine_prepare_fd(Engine *e) {
 }
 
 static void retire_ended(Engine *e) {
-    for (size_t i = 0; i < e->transport.live_count && e->app.ended_count != 0;) {
-        AppConnection *c = &e->app.connections[e->transport.live[i]];
+    for (size_t i = 0; i < e->app.live_count && e->app.ended_count != 0;) {
+        AppConnection *c = &e->app.connections[e->app.live[i]];
         if (c->ended && c->holds == 0)
             engine_retire(e, c); // moves the last live index here
         else

@@ -483,7 +483,7 @@ void keep_on_command(Transport *t, const CommandSlot &slot) {
     Connection *c = &t->connections[slot.index];
     if (c->state == ConnectionState::unused || c->state == ConnectionState::finished) return;
     if (slot.kind == CommandSlot::connect) {
-        connect_begin(t, c);
+        transport_begin(t, c);
     } else if (slot.kind == CommandSlot::close) {
         on_close_asked(t, c, slot);
     } else if (slot.kind == CommandSlot::abort) {

@@ -246,6 +246,23 @@ bool transport_has_silent_input(const Transport *t) {
     return false;
 }
 
+void transport_prepare(Connection *c) {
+    // A placeholder that the timers understand.
+    c->state = ConnectionState::waiting;
+    c->retry_at = c->deadline = never;
+}
+
+static void adopt(Transport *t, Connection *c) {
+    c->adopted = true;
+    t->live[t->live_count++] = c->index;
+    t->changes++;
+}
+
+void transport_begin(Transport *t, Connection *c) {
+    if (!c->adopted) adopt(t, c);
+    connect_begin(t, c);
+}
+
 void transport_retire(Transport *t, Connection *c) {
     if (c->state == ConnectionState::unused) return;
     keep_drop_channel(t, c, true);
@@ -255,8 +272,6 @@ void transport_retire(Transport *t, Connection *c) {
     deallocate(c->tx.data);
     free_secret_text(c->redirect_text);
     free_secret_text(c->url_text);
-    settings_drop(c->settings);
-    region_unmap_connection(t->region, c->index, &c->area);
     for (size_t i = 0; i < t->live_count; i++) {
         if (t->live[i] != c->index) continue;
         t->live[i] = t->live[--t->live_count];

@@ -81,6 +81,7 @@ struct Connection {
     bool read_ended = false;    // the stream is over; ws may still find a close in what came before
     bool end_waits = false;     // lost, but there was no room to tell yet
     bool close_sent = false;
+    bool adopted = false; // in Transport::live
     uint32_t index = 0;
     Channel channel;
     Settings *settings = nullptr;
@@ -197,6 +198,10 @@ void transport_leave_poller(Transport *transport);
 void transport_rejoin_poller(Transport *transport);
 // There is work that no descriptor tells about.
 bool transport_has_silent_input(const Transport *transport);
+// A connection that its caller has prepared: settings, URL, area. Before its connect command, from which on
+// the transport looks after it. The settings stay the caller's, and are there until it is retired.
+void transport_prepare(Connection *connection);
+// Gives back everything of a connection but its settings and its area.
 void transport_retire(Transport *transport, Connection *connection);
 
 // Metadata slots that bytes leave free, so that a state change can always be told.
@@ -214,7 +219,8 @@ bool transmit_tx(Transport *t, Connection *c, int *failure);
 // c->error for a read or a write that failed with this code and errno; `doing`: "reading from the
 // connection".
 void explain_link(Connection *c, int code, int cause, const char *doing);
-bool tx_reserve(Connection *c, size_t bytes); // cold: makes the buffer at least this large
+bool tx_reserve(Connection *c, size_t bytes);      // cold: makes the buffer at least this large
+void transport_begin(Transport *t, Connection *c); // its connect command
 // -- connecting.cc
 void connect_begin(Transport *t, Connection *c);
 void connect_on_ready(Transport *t, Connection *c, const PollerEvent &event);
@@ -223,7 +229,7 @@ void connect_abandon(Transport *t, Connection *c); // gives up whatever the atte
 // Feeds plaintext that arrived before the connection was open.
 void upgrade_feed(Transport *t, Connection *c);
 // Whether the options make a request that can be sent: before anything is tried. The sentence is in c->error.
-int upgrade_check_request(Transport *t, Connection *c);
+int upgrade_check_request(RandomSource *random, Connection *c);
 // -- keeping.cc
 void keep_on_time(Transport *t, Connection *c);
 void keep_on_control(Transport *t, const ControlSlot &slot);

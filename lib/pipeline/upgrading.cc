@@ -60,7 +60,8 @@ static size_t gather_headers(Connection *c, HeaderField *fields) {
     return count;
 }
 
-static int build_request(Transport *t, Connection *c, ByteSpan room, HeaderField *fields, size_t *size) {
+static int build_request(RandomSource *random, Connection *c, ByteSpan room, HeaderField *fields,
+                         size_t *size) {
     const Options &o = *c->settings->options;
     uint8_t offer_bytes[256];
     Writer offer{ByteSpan(offer_bytes, sizeof offer_bytes - 1)};
@@ -68,8 +69,8 @@ static int build_request(Transport *t, Connection *c, ByteSpan room, HeaderField
     offer_bytes[offer.size()] = 0;
     c->request = UpgradeRequest();
     c->request.url = &c->url;
-    t->random->fill(t->random, c->request.key, sizeof c->request.key);
-    if (t->random->failed) {
+    random->fill(random, c->request.key, sizeof c->request.key);
+    if (random->failed) {
         c->error.begin(WSXDP_E_SYSTEM)
             .add("the kernel gives no random bytes for the upgrade request any more");
         return WSXDP_E_SYSTEM;
@@ -95,14 +96,14 @@ constexpr size_t request_max_bytes = 65536;
 
 // *out: the request, request_max_bytes of room, to be wiped and deallocated by the caller; null when out of
 // memory.
-static int make_request(Transport *t, Connection *c, uint8_t **out, size_t *size) {
+static int make_request(RandomSource *random, Connection *c, uint8_t **out, size_t *size) {
     size_t count = c->settings->options->count(Option::header);
     HeaderField *fields = static_cast<HeaderField *>(allocate((count + 1) * sizeof(HeaderField)));
     *out = static_cast<uint8_t *>(allocate(request_max_bytes));
     *size = 0;
     int status = WSXDP_E_MEMORY;
     if (*out != nullptr && fields != nullptr)
-        status = build_request(t, c, ByteSpan(*out, request_max_bytes), fields, size);
+        status = build_request(random, c, ByteSpan(*out, request_max_bytes), fields, size);
     else
         c->error.begin(status).add("connecting: out of memory for the upgrade request");
     deallocate(fields);
@@ -114,11 +115,11 @@ static void drop_request(uint8_t *bytes, size_t size) {
     deallocate(bytes);
 }
 
-int upgrade_check_request(Transport *t, Connection *c) {
+int upgrade_check_request(RandomSource *random, Connection *c) {
     if (c->url.scheme == Scheme::echo) return WSXDP_OK;
     uint8_t *bytes;
     size_t size;
-    int status = make_request(t, c, &bytes, &size);
+    int status = make_request(random, c, &bytes, &size);
     drop_request(bytes, size);
     return status;
 }
@@ -131,7 +132,7 @@ static bool server_has_request(const Connection *c) {
 static void send_request(Transport *t, Connection *c) {
     uint8_t *bytes;
     size_t size;
-    int status = make_request(t, c, &bytes, &size);
+    int status = make_request(t->random, c, &bytes, &size);
     if (status >= 0 && !tx_reserve(c, request_max_bytes + 8 * tls_record_overhead)) {
         status = WSXDP_E_MEMORY;
         c->error.begin(status).add("connecting: out of memory for the upgrade request");
@@ -244,7 +245,7 @@ void upgrade_feed(Transport *t, Connection *c) {
 static bool send_early(Transport *t, Connection *c) {
     uint8_t *bytes;
     size_t size;
-    int status = make_request(t, c, &bytes, &size);
+    int status = make_request(t->random, c, &bytes, &size);
     if (status >= 0) {
         c->tls->output = ByteSpan(c->tx.data + c->tx.end, c->tx.capacity - c->tx.end);
         c->tls->output_used = 0;

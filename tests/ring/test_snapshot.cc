@@ -61,7 +61,7 @@ TEST(what_was_written_last_is_read) {
 TEST(a_reader_never_sees_parts_of_two_writes) {
     Shared shared;
     std::atomic<bool> over{false};
-    uint64_t reads = 0, voids = 0, last = 0;
+    uint64_t reads = 0, last = 0;
     std::thread writer([&] {
         for (uint64_t i = 1; !over; i++) {
             shared.at->write(facts_of(i));
@@ -69,12 +69,9 @@ TEST(a_reader_never_sees_parts_of_two_writes) {
         }
     });
     bool good = true;
-    while (reads < 20000 && good) {
+    while ((reads < 20000 || last < 1000) && good) {
         Facts facts;
-        if (!shared.at->read(&facts)) {
-            voids++;
-            continue;
-        }
+        if (!shared.at->read(&facts)) continue; // the writer was at it all the time
         good = (facts.number == 0 || whole(facts)) && facts.number >= last;
         last = facts.number;
         reads++;
@@ -82,8 +79,6 @@ TEST(a_reader_never_sees_parts_of_two_writes) {
     over = true;
     writer.join();
     assert_true(good);
-    assert_true(last > 0);
-    (void)voids; // a writer that does nothing else may win each time
 }
 
 TEST(a_writer_killed_at_work_leaves_it_unreadable_and_the_next_one_mends_it) {
