@@ -102,6 +102,8 @@ template <class Slot> struct RingConsumer {
             return 0;
         }
         tail_seen = tail;
+        // The next slot's line comes while the position's does, not after it.
+        if (tail == head) __builtin_prefetch(&slots[head & (capacity - 1)]);
         return tail_seen - head;
     }
     // Nothing is left of what the last look saw.
