@@ -159,6 +159,11 @@ fuzzers := $(patsubst fuzz/%.cc,$(OUT)/fuzz/%,$(fuzz_sources))
 # Programs worth a race detector: those with a second thread in them.
 threaded := $(filter $(OUT)/tests/ring/% $(OUT)/tests/link/test_poller $(OUT)/tests/xdp/test_bridge $(OUT)/tests/host/% $(OUT)/tests/pipeline/% $(OUT)/tests/capi/%,$(tests))
 
+# What runs again with the stages in a thread of their own; the others look into a handle, or need none.
+placed := $(filter-out %/test_simulated %/test_spinning %/test_settings %/test_options,$(filter $(OUT)/tests/pipeline/%,$(tests)))
+# With the stages in a thread of their own the race detector sees all that it sees without, but for who calls in.
+twice := $(filter-out %/test_threads %/test_senders %/test_waiting %/test_resolving,$(placed))
+
 # ---- targets ----------------------------------------------------------------------------------
 .PHONY: all demo test unit sim endurance bench fuzz install uninstall examples format tidy compdb dist clean help deps \
         features programs test-programs thread-programs fuzz-programs FORCE
@@ -230,7 +235,9 @@ sanitized = $(patsubst $(OUT)/%,$(BUILD)-$(1)$(variant)/%,$(2))
 run-tests:
 	$(Q)$(runner) $(check_tests) $(tests) \
 	    $(call sanitized,address-undefined,$(replays) $(tests)) \
-	    $(call sanitized,thread,$(threaded)) \
+	    $(call sanitized,thread,$(filter-out $(twice),$(threaded))) \
+	    $(addprefix threads$(comma),$(placed) $(filter %/test_opening %/test_spinning %/test_peer_gone %/test_sharing,\
+	        $(filter $(OUT)/tests/xdp/%,$(tests))) $(call sanitized,thread,$(placed))) \
 	    $(filter-out $(check_tests),$(script_tests))
 
 run-fuzzers: $(if $(TARGET),$(OUT)/fuzz/fuzz_$(TARGET),$(fuzzers))

@@ -427,7 +427,7 @@ WSXDP_API int wsxdp_abort(wsxdp *handle, uint32_t conn);
 WSXDP_API int wsxdp_fd(const wsxdp *handle);
 
 /* When wsxdp_poll must be called next even if nothing arrives, CLOCK_MONOTONIC ns; INT64_MAX for
- * never. The descriptor of wsxdp_fd becomes readable then by itself. Owner thread. */
+ * never, as always when a thread of its own looks after timers (placement). The descriptor of wsxdp_fd becomes readable then by itself. Owner thread. */
 WSXDP_API int64_t wsxdp_deadline(const wsxdp *handle);
 
 /* Makes a waiting or the next wsxdp_poll return with a WAKEUP event. Sticky: several calls before
@@ -452,8 +452,8 @@ WSXDP_API void wsxdp_sender_free(wsxdp_sender *sender);
 
 /* ---- facts ----------------------------------------------------------------------------------- */
 
-/* Counters of one connection, or of the handle with conn = WSXDP_ALL. out->struct_size must be set.
- * Owner thread. */
+/* Counters of one connection, or of the handle with conn = WSXDP_ALL. out->struct_size must be set. With stages
+ * in a thread of their own that thread is asked, which takes some microseconds. Owner thread. */
 WSXDP_API int wsxdp_stats(wsxdp *handle, uint32_t conn, wsxdp_stats_t *out);
 
 /* A fact about a connection as text: "url", "state", "transport", "subprotocol", "extensions",
@@ -461,7 +461,8 @@ WSXDP_API int wsxdp_stats(wsxdp *handle, uint32_t conn, wsxdp_stats_t *out);
  * accepted, rejected), "mode", "poller"; with transport=xdp also "xdp.interface", "xdp.queues",
  * "xdp.ladder" (why no better mode), "xdp.counters" (of the interface's frames, as NAME=NUMBER). With
  * conn = WSXDP_ALL what is true of the handle, with and without connections: "poller" and "xdp.*". Copies
- * at most cap bytes with the zero byte and returns the whole length. Errors: E_INVALID (no such fact), E_STALE, E_THREAD. Owner thread; cold. */
+ * at most cap bytes with the zero byte and returns the whole length. Errors: E_INVALID (no such fact), E_STALE, E_THREAD, E_AGAIN
+ * (the stages' thread does not answer). Owner thread; cold. */
 WSXDP_API int wsxdp_info(wsxdp *handle, uint32_t conn, const char *what, char *buf, size_t cap);
 
 /* What the last failing call on this handle, or the last ERROR event, was about. Copies at most cap

@@ -7,7 +7,8 @@ A program is a cmocka program, or a script whose last line is `N passed, N faile
 reasons of those that skipped; the totals are the last line. A program fails that exits non-zero, counts nothing,
 outlives its limit, or leaves a process behind. A skip is a failure too, unless WSXDP_ALLOW_SKIP is set: on a
 machine that has what `make deps` installs nothing needs to be skipped.
-Programs with _excl in their name run alone, after the others.
+Programs with _excl in their name run alone, after the others. `threads,PROGRAM` runs it with the stages of every
+handle in a thread of their own (tests/pipeline/session.h reads the placement from the environment).
 """
 import argparse
 import concurrent.futures
@@ -42,6 +43,15 @@ class Result:
     def __init__(self, name):
         self.name, self.passed, self.failed, self.skipped = name, 0, 0, 0
         self.output, self.why, self.seconds = '', '', 0.0
+
+
+PLACEMENTS = {'threads': 'threads: transport+ws'}
+
+
+def placed(name):
+    """Placement and path of a program as it is named on the command line."""
+    head, comma, path = name.partition(',')
+    return (PLACEMENTS[head], path) if comma else ('', name)
 
 
 def variant_of(path, build):
@@ -92,12 +102,14 @@ def left_behind(group):
     return True
 
 
-def run_one(path, settings):
+def run_one(name, settings):
+    placement, path = placed(name)
     variant = variant_of(path, settings.build)
-    result = Result(path)
+    result = Result(name)
     environment = {k: v for k, v in os.environ.items() if not k.startswith('MAKE') and k not in ('MFLAGS', 'SAN')}
     environment.update(SANITIZER_OPTIONS, BUILD=build_of(path, settings.build), PYTHON=settings.python,
-                       WSXDP_SEED=str(settings.seed), NODE_PATH='/usr/share/nodejs', LC_ALL='C.UTF-8')
+                       WSXDP_SEED=str(settings.seed), NODE_PATH='/usr/share/nodejs', LC_ALL='C.UTF-8',
+                       WSXDP_PLACEMENT=placement)
     command = command_of(path, settings.python, settings.no_aslr if variant else [])
     limit = settings.limit or (LIMIT_SANITIZED_S if variant else LIMIT_S)
     began = time.monotonic()

@@ -117,11 +117,14 @@ int wsxdp_unhold(wsxdp *handle, const wsxdp_event *event) {
     Inside inside(handle);
     if (!inside.held) return WSXDP_E_THREAD;
     int status = app_unhold(&inside.engine->app, event);
+    if (inside.engine->worker != nullptr) worker_room(inside.engine->worker);
     if (inside.engine->fd_used) engine_prepare_fd(inside.engine);
     return status;
 }
 
 static int sent(Engine *e, AppConnection *c, int status, uint32_t flags) {
+    // Whose stages run elsewhere must be told that somebody waits for room.
+    if (status == WSXDP_E_AGAIN && e->fd_used && e->worker != nullptr) engine_prepare_fd(e);
     if (status < 0) return status;
     if (flags & WSXDP_SEND_MORE)
         e->corked = true;
@@ -170,6 +173,7 @@ int wsxdp_close(wsxdp *handle, uint32_t conn, uint16_t code, const char *reason,
     AppConnection *c = find(inside.engine, conn);
     if (c == nullptr) return WSXDP_E_STALE;
     int status = app_close(&inside.engine->app, c, code, ByteView(reason ? reason : "", len));
+    engine_told(inside.engine);
     if (inside.engine->fd_used) engine_prepare_fd(inside.engine);
     return status;
 }
@@ -181,6 +185,7 @@ int wsxdp_abort(wsxdp *handle, uint32_t conn) {
     AppConnection *c = find(inside.engine, conn);
     if (c == nullptr) return WSXDP_E_STALE;
     int status = app_abort(&inside.engine->app, c);
+    engine_told(inside.engine);
     if (inside.engine->fd_used) engine_prepare_fd(inside.engine);
     return status;
 }

@@ -124,17 +124,25 @@ static void fill(App *app, AppConnection *c, const EventSlot &slot, wsxdp_event 
     event->value = value;
 }
 
+// Half of it free, so that one message's room does not make one event each.
+static bool writable_again(AppConnection *c) {
+    return c->want_writable && (c->state != WSXDP_STATE_OPEN || c->outbox.room() >= c->outbox.capacity / 2);
+}
+
+bool app_writable(App *app) {
+    for (size_t i = 0; i < app->connection_limit && app->writable_waiters != 0; i++)
+        if (writable_again(&app->connections[i])) return true;
+    return false;
+}
+
 [[gnu::cold]] static size_t collect_writable(App *app, wsxdp_event *out, size_t cap) {
     size_t count = 0;
     for (size_t i = 0; i < app->connection_limit && app->writable_waiters != 0 && count < cap; i++) {
         AppConnection *c = &app->connections[i];
-        if (!c->want_writable) continue;
-        bool gone = c->state != WSXDP_STATE_OPEN;
-        // Half of it free, so that one message's room does not make one event each.
-        if (!gone && c->outbox.room() < c->outbox.capacity / 2) continue;
+        if (!writable_again(c)) continue;
         c->want_writable = false;
         app->writable_waiters--;
-        if (!gone) fill_plain(&out[count++], WSXDP_EVENT_WRITABLE, c->id, 0);
+        if (c->state == WSXDP_STATE_OPEN) fill_plain(&out[count++], WSXDP_EVENT_WRITABLE, c->id, 0);
     }
     return count;
 }

@@ -80,6 +80,7 @@ struct App {
 };
 
 size_t app_collect(App *app, wsxdp_event *out, size_t cap);
+bool app_writable(App *app); // app_collect would tell of room
 void app_release(App *app);
 bool app_pressed(const App *app);
 inline bool app_under_pressure(const App *app) { return app->conflating != 0 && app_pressed(app); }

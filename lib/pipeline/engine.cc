@@ -8,7 +8,7 @@ namespace wx {
 
 static int unsupported(ErrorText *error, const char *option, const char *value) {
     error->begin(WSXDP_E_UNSUPPORTED).add("option ").add(option).add("=").add(value);
-    error->add(": not in this build; use transport=socket and placement=inline");
+    error->add(": not in this build; use transport=socket and placement=inline or 'threads: transport+ws'");
     return WSXDP_E_UNSUPPORTED;
 }
 
@@ -19,9 +19,18 @@ static int check_supported(const Options &o, ErrorText *error) {
     static const char *const names[] = {"auto", "socket", "uring", "xdp"};
     int64_t transport = o.integer(Option::transport);
     if (transport == transport_uring) return unsupported(error, "transport", names[transport]);
-    if (!equal(ByteView(o.text(Option::placement)), ByteView("inline")))
-        return unsupported(error, "placement", o.text(Option::placement));
     return WSXDP_OK;
+}
+
+// One thread for transport and ws is what there is so far.
+static int check_placement(const Options &o, Placement *placement, ErrorText *error) {
+    int status = placement_parse(ByteView(o.text(Option::placement)), placement, error);
+    if (status >= 0)
+        status = placement_complete(placement, o.integer(Option::transport) == transport_xdp, error);
+    if (status < 0 || placement->kind == PlacementKind::inline_) return status;
+    const bool one = placement->count == 1 && placement->places[0].stages == (stage_transport | stage_ws);
+    if (placement->kind == PlacementKind::threads && one) return status;
+    return unsupported(error, "placement", o.text(Option::placement));
 }
 
 static RegionSizes region_sizes(const Options &o) {
@@ -37,7 +46,8 @@ static RegionSizes region_sizes(const Options &o) {
     sizes.control_slots = 64;
     // Every connection may end in the same step, each with two notes.
     sizes.note_slots = sizes.connections * 2 < 256 ? 256 : sizes.connections * 2;
-    sizes.command_slots = sizes.connections * 2 < 64 ? 64 : sizes.connections * 2;
+    // Of each connection: connect, close, abort, a flush.
+    sizes.command_slots = sizes.connections * 4 < 64 ? 64 : sizes.connections * 4;
     return sizes;
 }
 
@@ -97,14 +107,38 @@ static int allocate_stages(Engine *e, const Options &o) {
 }
 
 static void wire_stages(Engine *e) {
-    e->transport.clock = &e->clock;
-    e->transport.poller = &e->poller;
+    Clock *clock = e->worker != nullptr ? &e->worker->clock : &e->clock;
+    e->transport.clock = clock;
+    e->transport.poller = e->worker != nullptr ? &e->worker->poller : &e->poller;
     e->transport.random = &e->transport_random;
     e->transport.region = &e->region;
-    e->ws.clock = &e->clock;
+    e->ws.clock = clock;
     e->app.clock = &e->clock;
+    e->rounds.transport = &e->transport;
+    e->rounds.ws = &e->ws;
+    e->rounds.poller = &e->poller;
+    e->rounds.clock = &e->clock;
     e->app.random = &e->app_random;
     wire_rings(e);
+}
+
+static int set_up_worker(Engine *e, const Placement &placement, ErrorText *error) {
+    if (placement.kind == PlacementKind::inline_) return WSXDP_OK;
+    const Options &o = *e->settings->options;
+    const size_t connections = e->region.sizes.connections;
+    e->leaving = allocate_array<Leaving>(connections);
+    e->worker = allocate_object<Worker>();
+    if (e->leaving == nullptr || e->worker == nullptr) {
+        error->begin(WSXDP_E_MEMORY).add("opening: out of memory; lower connections.max");
+        return WSXDP_E_MEMORY;
+    }
+    e->worker->place = placement.places[0];
+    e->worker->app = &e->rounds;
+    e->worker->rounds.transport = &e->transport;
+    e->worker->rounds.ws = &e->ws;
+    e->worker->rounds.wait = e->rounds.wait;
+    e->worker->rounds.spin_ns = e->rounds.spin_ns;
+    return worker_open(e->worker, static_cast<PollerKind>(o.integer(Option::poller)), connections, error);
 }
 
 static int set_up(Engine *e, Options *options, ErrorText *error) {
@@ -112,11 +146,13 @@ static int set_up(Engine *e, Options *options, ErrorText *error) {
     int status = settings_new(options, sizes.inbox_bytes, sizes.outbox_bytes, &e->settings, error);
     if (status < 0) return status;
     const Options &o = *e->settings->options;
+    Placement placement;
     status = check_supported(o, error);
+    if (status >= 0) status = check_placement(o, &placement, error);
     if (status < 0) return status;
-    e->wait = static_cast<Wait>(o.integer(Option::wait));
-    if (e->wait == Wait::spin) settings_spinning(e->settings);
-    e->spin_ns = o.integer(Option::wait_spin_ns);
+    e->rounds.wait = static_cast<Wait>(o.integer(Option::wait));
+    if (e->rounds.wait == Wait::spin) settings_spinning(e->settings);
+    e->rounds.spin_ns = o.integer(Option::wait_spin_ns);
     system_clock_open(&e->clock);
     if (system_random_open(&e->transport_random) < 0 || system_random_open(&e->app_random) < 0) {
         error->begin(WSXDP_E_SYSTEM).add("the kernel has no getrandom: masks and keys need it");
@@ -132,14 +168,16 @@ static int set_up(Engine *e, Options *options, ErrorText *error) {
         error->begin(WSXDP_E_MEMORY).add("opening: out of memory; lower connections.max");
         return WSXDP_E_MEMORY;
     }
-    wire_stages(e);
-    return WSXDP_OK;
+    status = set_up_worker(e, placement, error);
+    if (status >= 0) wire_stages(e);
+    return status;
 }
 
 static int set_up_xdp(Engine *e, ErrorText *error) {
     const Options &o = *e->settings->options;
     if (o.integer(Option::transport) != transport_xdp) return WSXDP_OK;
-    XdpPlace place = {&e->poller, &e->clock, &e->transport_random, e->region.sizes.connections};
+    XdpPlace place = {e->transport.poller, e->transport.clock, &e->transport_random,
+                      e->region.sizes.connections};
     int status = xdp_transport_open(&o, place, &e->xdp, error);
     if (status < 0) return status;
     e->transport.link = &xdp_link;
@@ -158,6 +196,7 @@ int engine_open(const char *url, Options *options, Engine **out, ErrorText *erro
     }
     int status = set_up(e, options, error);
     if (status >= 0) status = set_up_xdp(e, error);
+    if (status >= 0 && e->worker != nullptr) status = worker_start(e->worker, error);
     if (status >= 0 && url != nullptr) status = engine_connect(e, url, nullptr, &e->first_id, error);
     if (status < 0) {
         engine_free(e);
@@ -218,7 +257,7 @@ static int choose_settings(Engine *e, const Options *options, Settings **out, Er
         return WSXDP_E_MEMORY;
     }
     status = settings_new(copy, e->region.sizes.inbox_bytes, e->region.sizes.outbox_bytes, out, error);
-    if (status >= 0 && e->wait == Wait::spin) settings_spinning(*out);
+    if (status >= 0 && e->rounds.wait == Wait::spin) settings_spinning(*out);
     return status;
 }
 
@@ -247,7 +286,7 @@ static void attach(Engine *e, Connection *c) {
 static Connection *free_slot(Engine *e) {
     size_t limit = static_cast<size_t>(e->settings->options->integer(Option::connections_max));
     for (size_t i = 0; i < limit; i++)
-        if (e->app.connections[i].id == 0 && e->transport.connections[i].state == ConnectionState::unused)
+        if (e->app.connections[i].id == 0 && (e->worker == nullptr || seat_is_free(e->worker, i)))
             return &e->transport.connections[i];
     return nullptr;
 }
@@ -269,7 +308,9 @@ static int prepare(Engine *e, Connection *c, const char *url, const Options *opt
 }
 
 int engine_connect(Engine *e, const char *url, const Options *options, uint32_t *id, ErrorText *error) {
+    if (e->leaving_count != 0) remote_reap(e);
     Connection *c = free_slot(e);
+    if (c == nullptr && remote_make_room(e)) c = free_slot(e);
     if (c == nullptr) {
         error->begin(WSXDP_E_CONNECTIONS).add("connections.max=");
         error->number(e->settings->options->integer(Option::connections_max))
@@ -294,12 +335,14 @@ int engine_connect(Engine *e, const char *url, const Options *options, uint32_t 
     }
     attach(e, c);
     transport_prepare(c);
+    if (e->worker != nullptr) seat_take(e->worker, c->index);
     CommandSlot *slot = e->app.commands.claim();
     *slot = CommandSlot();
     slot->index = c->index;
     slot->kind = CommandSlot::connect;
     e->app.commands.publish();
     *id = e->app.connections[c->index].id;
+    engine_told(e);
     if (e->fd_used) poller_signal(&e->poller);
     return WSXDP_OK;
 }
@@ -322,6 +365,7 @@ void engine_retire(Engine *e, AppConnection *a) {
         e->app.live[i] = e->app.live[--e->app.live_count];
         break;
     }
+    if (e->worker != nullptr && e->worker->running) return remote_retire(e, index, area, settings);
     ws_detach(&e->ws, index);
     transport_retire(&e->transport, &e->transport.connections[index]);
     region_unmap_connection(&e->region, index, &area);
@@ -341,12 +385,28 @@ static void free_arrays(Engine *e) {
     deallocate(e->generations);
 }
 
+static void drop_leaving(Engine *e) {
+    for (uint32_t i = 0; i < e->app.connection_limit && e->leaving_count != 0; i++) {
+        if (e->leaving[i].settings == nullptr) continue;
+        ws_detach(&e->ws, i);
+        transport_retire(&e->transport, &e->transport.connections[i]);
+        region_unmap_connection(&e->region, i, &e->leaving[i].area);
+        settings_drop(e->leaving[i].settings);
+        e->leaving_count--;
+    }
+    deallocate(e->leaving);
+}
+
 void engine_free(Engine *e) {
+    if (e->worker != nullptr) worker_stop(e->worker);
+    drop_leaving(e);
     while (e->app.live_count != 0) engine_retire(e, &e->app.connections[e->app.live[e->app.live_count - 1]]);
     // Senders that the caller forgot: their threads must be done with them by now.
     while (e->sender_count != 0) sender_destroy(e->senders[--e->sender_count]);
     free_arrays(e);
     xdp_transport_close(e->xdp);
+    if (e->worker != nullptr) worker_close(e->worker);
+    deallocate(e->worker);
     poller_close(&e->poller);
     region_free(&e->region);
     settings_drop(e->settings);

@@ -63,18 +63,23 @@ static uint64_t ring_bytes(const ByteRingWords &words) {
     return tail - head;
 }
 
-// All stages are in this thread: they tell when they are asked.
-static TransportFacts facts_of(const Engine *e, const AppConnection *a) {
+// The stages tell when they are asked. A worker that does not answer in time has told before.
+static TransportFacts facts_of(Engine *e, const AppConnection *a) {
     TransportFacts facts;
-    transport_publish(&e->transport.connections[app_index(&e->app, a)]);
+    const uint32_t index = app_index(&e->app, a);
+    if (e->worker != nullptr) {
+        worker_ask(e->worker, Question::stats, index, "");
+    } else {
+        transport_publish(&e->transport.connections[index]);
+        ws_publish(&e->ws.connections[index]);
+    }
     published_transport(a->area.words, &facts);
     return facts;
 }
 
-static void add_connection(const Engine *e, const AppConnection *a, wsxdp_stats_t *out, bool one) {
+static void add_connection(Engine *e, const AppConnection *a, wsxdp_stats_t *out, bool one) {
     const TransportFacts facts = facts_of(e, a);
     WsFacts ws;
-    ws_publish(&e->ws.connections[app_index(&e->app, a)]);
     published_ws(a->area.words, &ws);
     const WsCounters &w = ws.counters;
     if (one) out->state = public_state(facts, a);
@@ -101,6 +106,7 @@ int engine_stats(Engine *e, AppConnection *c, wsxdp_stats_t *caller) {
     memset(&out, 0, sizeof out);
     out.struct_size = caller->struct_size;
     out.allocations = e->allocations;
+    if (e->worker != nullptr) out.allocations += e->worker->allocations.load(std::memory_order_relaxed);
     if (c != nullptr) {
         add_connection(e, c, &out, true);
     } else {
@@ -125,7 +131,13 @@ static int no_fact(Engine *e, ByteView name, const char *of) {
 }
 
 int engine_handle_info(Engine *e, const char *what, Writer *out) {
-    if (transport_info(&e->transport, what, out)) return WSXDP_OK;
+    bool known = false;
+    int status = WSXDP_OK;
+    if (e->worker != nullptr)
+        status = remote_info(e, Question::handle_info, 0, what, out, &known);
+    else
+        known = transport_info(&e->transport, what, out);
+    if (status < 0 || known) return status;
     const bool driver = e->transport.driver != nullptr && equal(ByteView(what).first(4), ByteView("xdp."));
     return no_fact(e, ByteView(what), driver ? "" : "of the handle ");
 }
@@ -135,8 +147,14 @@ int engine_info(Engine *e, AppConnection *a, const char *what, Writer *out) {
         out->text(state_name(public_state(facts_of(e, a), a)));
         return WSXDP_OK;
     }
-    const Connection *c = &e->transport.connections[app_index(&e->app, a)];
-    return transport_connection_info(&e->transport, c, what, out) ? WSXDP_OK : no_fact(e, ByteView(what), "");
+    bool known = false;
+    int status = WSXDP_OK;
+    const uint32_t index = app_index(&e->app, a);
+    if (e->worker != nullptr)
+        status = remote_info(e, Question::connection_info, index, what, out, &known);
+    else
+        known = transport_connection_info(&e->transport, &e->transport.connections[index], what, out);
+    return status < 0 || known ? status : no_fact(e, ByteView(what), "");
 }
 
 } // namespace wx

@@ -18,21 +18,15 @@ constexpr int settle_rounds = 16;  // progress without events that one poll(0) f
 
 // ---- other threads ----
 
-// Sequentially consistent on both sides, so that either the sleeper sees what was set before, or we see the
-// sleeper.
-static void wake(Engine *e) {
-    if (e->sleeping.load(std::memory_order_seq_cst) != 0) poller_signal(&e->poller);
-}
-
 void engine_ring(void *engine) {
     Engine *e = static_cast<Engine *>(engine);
     e->doorbell.exchange(1, std::memory_order_seq_cst);
-    wake(e);
+    rounds_wake(&e->rounds);
 }
 
 int engine_wakeup(Engine *e) {
     e->wake_asked.exchange(1, std::memory_order_seq_cst);
-    wake(e);
+    rounds_wake(&e->rounds);
     return WSXDP_OK;
 }
 
@@ -79,12 +73,16 @@ void engine_drain_senders(Engine *e) {
 }
 
 void engine_kick(Engine *e, AppConnection *c) {
+    if (__builtin_expect(e->worker != nullptr, 0)) return remote_kick(e, c);
     transport_flush(&e->transport, &e->transport.connections[app_index(&e->app, c)]);
     transport_send(&e->transport);
 }
 
-static void flush_corked(Engine *e) {
+void engine_flush_corked(Engine *e) {
     e->corked = false;
+    for (size_t i = 0; i < e->app.live_count && e->worker != nullptr; i++)
+        remote_kick(e, &e->app.connections[e->app.live[i]]);
+    if (e->worker != nullptr) return;
     for (size_t i = 0; i < e->app.live_count; i++)
         transport_flush(&e->transport, &e->transport.connections[e->app.live[i]]);
     transport_send(&e->transport);
@@ -92,42 +90,13 @@ static void flush_corked(Engine *e) {
 
 // ---- one round of the stages ----
 
-static bool direct(const Engine *e) {
-    const Transport &t = e->transport;
-    // A driver knows which of its channels are ready, however many there are.
-    if (t.driver != nullptr && t.polled_count == 0 && t.silent_count == 0) return true;
-    return t.unsettled_count == 0 && t.live_count <= direct_max;
-}
-
-static inline bool run_ws(Engine *e) {
-    bool moved = false;
-    bool more = e->ws.metadata.ready() != 0 || e->ws.blocked_count != 0;
-    while (more && ws_step(&e->ws, e->clock.ticks())) {
-        moved = true;
-        more = !e->ws.metadata.drained() || e->ws.blocked_count != 0;
-    }
-    // Pongs and closes leave now and not at the next poll.
-    if (e->ws.control.published_tail != e->transport.control.head)
-        transport_step(&e->transport, e->clock.ticks(), nullptr, 0);
-    return moved;
-}
-
-static Tick begin_round(Engine *e) {
-    Tick now = e->clock.ticks();
-    if (now >= e->clock.resync_at) clock_resync(&e->clock);
-    return now;
-}
-
-// After the transport's step; `moved` by it.
-static inline bool end_round(Engine *e, bool moved) {
-    moved |= run_ws(e);
+static inline void end_round(Engine *e) {
     // With conflate, what is old makes way and the network is read on, until the caller can keep up again.
     for (int i = 0; i < settle_rounds && app_under_pressure(&e->app) && app_conflate(&e->app); i++) {
-        run_ws(e);
+        rounds_run_ws(&e->rounds);
         transport_step(&e->transport, e->clock.ticks(), nullptr, 0);
-        run_ws(e);
+        rounds_run_ws(&e->rounds);
     }
-    return moved;
 }
 
 // ---- waiting ----
@@ -138,11 +107,13 @@ static bool disturbed(const Engine *e) {
 }
 
 static bool work_left(Engine *e) {
+    if (e->worker != nullptr) return e->app.events.ready() != 0 || disturbed(e) || app_writable(&e->app);
     return e->app.events.ready() != 0 || e->ws.metadata.ready() != 0 || e->transport.commands.ready() != 0 ||
            e->transport.control.ready() != 0 || transport_has_silent_input(&e->transport) || disturbed(e);
 }
 
 Nanos engine_deadline(const Engine *e) {
+    if (e->worker != nullptr) return e->corked || e->app.events.tail_seen != e->app.events.head ? 0 : never;
     bool commands_wait = e->app.commands.tail != e->transport.commands.head;
     if (commands_wait || e->corked || e->app.events.tail_seen != e->app.events.head) return 0;
     return transport_deadline(&e->transport);
@@ -150,43 +121,30 @@ Nanos engine_deadline(const Engine *e) {
 
 // A round without asking the poller.
 static inline bool read_round(Engine *e, int tries) {
-    if (e->wait == Wait::spin && !e->transport.unpolled && !e->fd_used) transport_leave_poller(&e->transport);
-    Tick now = begin_round(e);
-    return end_round(e, transport_read_all(&e->transport, now, tries));
+    const bool moved = rounds_read(&e->rounds, tries, e->rounds.wait == Wait::spin && !e->fd_used);
+    end_round(e);
+    return moved;
 }
 
-static int sleep_until(Engine *e, PollerEvent *events, Nanos now, Nanos until) {
-    Nanos deadline = transport_deadline(&e->transport);
-    Nanos end = until < deadline ? until : deadline;
-    Nanos span = end == never ? -1 : (end > now ? end - now : 0);
-    e->sleeping.exchange(1, std::memory_order_seq_cst); // before the look at the flags; pairs with wake()
-    if (disturbed(e)) span = 0;
-    int count = poller_wait(&e->poller, events, Poller::batch, span);
-    if (!e->fd_used) e->sleeping.store(0, std::memory_order_relaxed);
-    poller_clear(&e->poller);
-    return count;
-}
-
-// A round with what the poller says, which is slept for if `sleep`. Its room for events is off the stack of
-// those who do not ask.
-[[gnu::noinline]] static bool asking_round(Engine *e, bool sleep, Nanos now, Nanos until) {
-    if (e->transport.unpolled) transport_rejoin_poller(&e->transport);
-    PollerEvent ready[Poller::batch];
-    int count = sleep ? sleep_until(e, ready, now, until) : poller_wait(&e->poller, ready, Poller::batch, 0);
-    if (count < 0) count = 0; // the descriptors themselves are checked by reading
-    Tick tick = begin_round(e);
-    return end_round(e, transport_step(&e->transport, tick, ready, count));
+// A round with what the poller says, which is slept for if `sleep`.
+static bool asking_round(Engine *e, bool sleep, Nanos now, Nanos until) {
+    const bool moved = rounds_ask(&e->rounds, sleep, now, until, e->fd_used, [e] { return disturbed(e); });
+    end_round(e);
+    return moved;
 }
 
 // What is given back at the next release lets a connection go on that is out of the poller.
 static bool waits_for_release(const Engine *e) {
-    return e->app.touched_count != 0 && (e->transport.stalled_count != 0 || e->ws.blocked_count != 0);
+    if (e->app.touched_count == 0) return false;
+    if (e->worker != nullptr) return e->worker->wants_room.load(std::memory_order_acquire) != 0;
+    return e->transport.stalled_count != 0 || e->ws.blocked_count != 0;
 }
 
 // Keeps the descriptor readable while there is work, and arms its timer.
 void engine_prepare_fd(Engine *e) {
-    if (e->transport.unpolled) transport_rejoin_poller(&e->transport);
-    e->sleeping.exchange(1, std::memory_order_seq_cst);
+    if (e->worker == nullptr && e->transport.unpolled) transport_rejoin_poller(&e->transport);
+    if (e->worker != nullptr) remote_expects(e);
+    e->rounds.sleeping.exchange(1, std::memory_order_seq_cst);
     if (work_left(e) || waits_for_release(e)) poller_signal(&e->poller);
     poller_arm(&e->poller, engine_deadline(e));
 }
@@ -201,7 +159,7 @@ static void retire_ended(Engine *e) {
     }
 }
 
-static size_t take_wakeup(Engine *e, wsxdp_event *events) {
+size_t engine_take_wakeup(Engine *e, wsxdp_event *events) {
     if (e->wake_asked.load(std::memory_order_relaxed) == 0) return 0;
     e->wake_asked.exchange(0, std::memory_order_acq_rel);
     memset(events, 0, sizeof *events);
@@ -212,6 +170,7 @@ static size_t take_wakeup(Engine *e, wsxdp_event *events) {
 int engine_release(Engine *e) {
     if (e->fd_used && waits_for_release(e)) poller_signal(&e->poller);
     app_release(&e->app);
+    if (e->worker != nullptr) worker_room(e->worker);
     if (e->app.ended_count != 0) retire_ended(e);
     return WSXDP_OK;
 }
@@ -220,16 +179,7 @@ static void begin_poll(Engine *e) {
     engine_release(e);
     poller_clear(&e->poller);
     if (e->doorbell.load(std::memory_order_acquire) != 0 || e->senders_waiting) engine_drain_senders(e);
-    if (e->corked) flush_corked(e);
-}
-
-// Worth a read without asking the poller. Many connections are always asked for: looking at each would cost
-// more.
-static bool likely_more(const Engine *e) {
-    if (!direct(e)) return false;
-    for (size_t i = 0; i < e->transport.live_count && i < direct_max; i++)
-        if (e->transport.connections[e->transport.live[i]].likely_more) return true;
-    return false;
+    if (e->corked) engine_flush_corked(e);
 }
 
 struct PollPlan {
@@ -243,10 +193,10 @@ static inline PollPlan plan_poll(Engine *e, int64_t timeout_ns) {
     PollPlan plan;
     plan.start = e->clock.monotonic(e->clock.ticks());
     plan.until = timeout_ns < 0 || timeout_ns > never - plan.start ? never : plan.start + timeout_ns;
-    plan.spin_until = e->wait == Wait::spin ? never : plan.start;
-    if (e->wait == Wait::adaptive) plan.spin_until += e->spin_ns;
-    plan.look_first = e->wait != Wait::sleep || timeout_ns == 0 || likely_more(e) || work_left(e) ||
-                      e->transport.stalled_count != 0 || e->ws.blocked_count != 0;
+    plan.spin_until = e->rounds.wait == Wait::spin ? never : plan.start;
+    if (e->rounds.wait == Wait::adaptive) plan.spin_until += e->rounds.spin_ns;
+    plan.look_first = e->rounds.wait != Wait::sleep || timeout_ns == 0 || rounds_likely_more(&e->rounds) ||
+                      work_left(e) || e->transport.stalled_count != 0 || e->ws.blocked_count != 0;
     return plan;
 }
 
@@ -256,7 +206,7 @@ static size_t run_until_event(Engine *e, wsxdp_event *events, size_t cap, int64_
     int rounds = 0;
     bool look = plan.look_first;
     for (;;) {
-        bool read_directly = look && direct(e);
+        bool read_directly = look && rounds_direct(&e->rounds);
         // A look at a driver's ring is no system call, and going the whole way each time keeps it in the
         // caches: with 8 looks in between a message took 100 ns longer from the frame to its event, with 32
         // twice that.
@@ -269,7 +219,7 @@ static size_t run_until_event(Engine *e, wsxdp_event *events, size_t cap, int64_
         if (e->app.events.head != e->app.events.released_head) app_release(&e->app);
         if (disturbed(e)) {
             if (e->doorbell.load(std::memory_order_acquire) != 0) engine_drain_senders(e);
-            filled = take_wakeup(e, events);
+            filled = engine_take_wakeup(e, events);
             if (filled != 0) return filled;
         }
         if (e->senders_waiting && moved) engine_drain_senders(e);
@@ -282,10 +232,11 @@ static size_t run_until_event(Engine *e, wsxdp_event *events, size_t cap, int64_
 }
 
 int engine_poll(Engine *e, wsxdp_event *events, size_t cap, int64_t timeout_ns) {
+    if (__builtin_expect(e->worker != nullptr, 0)) return remote_poll(e, events, cap, timeout_ns);
     uint64_t changes = e->transport.changes;
     uint64_t allocations = allocation_count();
     begin_poll(e);
-    size_t filled = take_wakeup(e, events);
+    size_t filled = engine_take_wakeup(e, events);
     bool backlog = e->app.events.ready() >= cap - filled && e->backlog_polls < backlog_polls_max;
     if (backlog && filled < cap) {
         e->backlog_polls++;

@@ -482,6 +482,12 @@ void keep_on_command(Transport *t, const CommandSlot &slot) {
     if (slot.index >= t->connection_limit || slot.size > sizeof slot.payload) return;
     Connection *c = &t->connections[slot.index];
     if (c->state == ConnectionState::unused || c->state == ConnectionState::finished) return;
+    if (slot.kind == CommandSlot::flush) {
+        // First: what is queued from here on asks again.
+        c->area.words->flush_asked.exchange(0, std::memory_order_acq_rel);
+        transport_flush(t, c);
+        return;
+    }
     if (slot.kind == CommandSlot::connect) {
         transport_begin(t, c);
     } else if (slot.kind == CommandSlot::close) {

@@ -21,7 +21,8 @@
     X(transport, "transport", WX_CHOICE, WX_H, "auto", 0, 0, "", "auto|socket|uring|xdp",                    \
       "how the network is reached; auto takes the best that this build has")                                 \
     X(placement, "placement", WX_TEXT, WX_H, "inline", 0, 0, "", "",                                         \
-      "where the stages run; inline: in the caller's thread, inside wsxdp_poll")                             \
+      "where the stages run; inline: in the caller's thread, inside wsxdp_poll; 'threads: transport+ws@N': " \
+      "network, TLS and WebSocket in one thread of the handle's own, @N: on processor N only")               \
     X(wait, "wait", WX_CHOICE, WX_H, "adaptive", 0, 0, "", "spin|adaptive|sleep",                            \
       "how wsxdp_poll waits: spin never sleeps, adaptive spins for wait.spin_ns first, sleep does not spin") \
     X(wait_spin_ns, "wait.spin_ns", WX_INT, WX_H, "50us", 0, WX_HOUR_NS, "ns", "",                           \

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// See published.h. Cold: once for each question, or some times a second.
+// What a stage tells of a connection, written and read. Cold: once for each question. A reader that comes in the
+// middle of a write tries again, and gives up before it costs anybody anything.
 #include "published.h"
 
 namespace wx {

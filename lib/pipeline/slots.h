@@ -90,7 +90,8 @@ static_assert(sizeof(ControlSlot) == 192, "three cache lines");
 
 // app -> transport.
 struct CommandSlot {
-    enum Kind : uint8_t { connect = 1, close = 2, abort = 3 };
+    // flush: the outbox has more; one at a time is under way (ConnectionWords::flush_asked).
+    enum Kind : uint8_t { connect = 1, close = 2, abort = 3, flush = 4 };
     uint32_t index;
     uint8_t kind;
     uint8_t size;

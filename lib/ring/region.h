@@ -62,6 +62,7 @@ struct ConnectionWords {
     // number `epoch`. What was queued for a connection that is gone is never sent to its successor.
     std::atomic<uint64_t> epoch_start;
     std::atomic<uint64_t> epoch;
+    std::atomic<uint32_t> flush_asked; // a flush command is on its way
     // What the stages tell of the connection: snapshots (snapshot.h) of what each of them counts.
     alignas(cache_line_pair) uint8_t transport_facts[512];
     alignas(cache_line_pair) uint8_t ws_facts[256];

@@ -29,7 +29,7 @@ struct Source {
     }
 };
 
-TEST(a_caller_who_stops_polling_stops_the_server) {
+INLINE_TEST(a_caller_who_stops_polling_stops_the_server) {
     Pair pair({{"socket.receive_buffer_bytes", "8192"}}, "", 0, 8192);
     Source source;
     while (source.push(&pair.peer)) {
@@ -180,7 +180,7 @@ static void conflate(const OptionList &more, size_t size) {
     assert_int_equal(pair.client.stats().messages_lost, lost);
     assert_int_equal(pair.client.stats().stalls, 0);
 }
-TEST(conflate_counts_exactly_when_the_inbox_fills) { conflate({{"inbox.bytes", "128KiB"}}, 1000); }
+INLINE_TEST(conflate_counts_exactly_when_the_inbox_fills) { conflate({{"inbox.bytes", "128KiB"}}, 1000); }
 TEST(conflate_counts_exactly_when_the_event_ring_fills) { conflate({{"events.slots", "128"}}, 100); }
 
 TEST(conflate_drops_nothing_of_a_caller_who_keeps_up) {

@@ -287,7 +287,7 @@ TEST(the_rest_of_the_table_says_what_is_missing) {
     static const char *const rows[][2] = {{"transport", "uring"},
                                           {"placement", "processes"},
                                           {"placement", "threads"},
-                                          {"placement", "rx@0 tls@2 tx@4"}};
+                                          {"placement", "threads: rx@0 tls@2 tx@4"}};
     for (const auto &row : rows) {
         Failure failure = of("ws://127.0.0.1:1/", {{row[0], row[1]}});
         assert_int_equal(failure.code, WSXDP_E_UNSUPPORTED);

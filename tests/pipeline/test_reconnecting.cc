@@ -59,7 +59,7 @@ static OptionList with(OptionList more) {
     return more;
 }
 
-TEST(a_killed_server_is_found_again_when_it_is_back) {
+FORKING_TEST(a_killed_server_is_found_again_when_it_is_back) {
     Process first(tell_back);
     int port = first.port;
     Session session(first.url(), with({{"subscribe", "one"}, {"subscribe", "two"}, {"subscribe", "stream"}}));
@@ -76,10 +76,12 @@ TEST(a_killed_server_is_found_again_when_it_is_back) {
     assert_true(again->error == WSXDP_E_EOF || again->error == WSXDP_E_RESET);
     assert_true(again->data.size() > 10);
     for (uint32_t attempt = 2; attempt <= 5; attempt++) {
-        assert_int_equal(session.need(WSXDP_EVENT_ERROR).error, WSXDP_E_REFUSED);
+        // The killed server's port may outlive its connections for a moment.
+        const int why = session.need(WSXDP_EVENT_ERROR).error;
+        assert_true(why == WSXDP_E_REFUSED || (attempt == 2 && why == WSXDP_E_RESET));
         const Seen &later = session.need(WSXDP_EVENT_RECONNECTING);
         assert_int_equal(later.attempt, attempt);
-        assert_int_equal(later.error, WSXDP_E_REFUSED);
+        assert_int_equal(later.error, why);
         int64_t bound = attempt == 2 ? 20 : (attempt == 3 ? 40 : 80);
         assert_in_range(later.value, 0, bound * 1000000);
     }

@@ -45,7 +45,7 @@ TEST(masks_are_not_predictable) {
     }
     assert_true(masks.size() >= 999);
 }
-TEST(masks_are_zero_when_asked_for) {
+INLINE_TEST(masks_are_zero_when_asked_for) {
     Pair pair(OptionList{{"mask.zero", "yes"}});
     for (int i = 0; i < 10; i++) {
         assert_int_equal(pair.client.send("plain"), WSXDP_OK);
@@ -132,7 +132,7 @@ TEST(a_pong_passes_between_the_frames_of_a_split_message) {
 
 // ---- corks ----
 
-TEST(more_keeps_back_until_a_send_without_it) {
+INLINE_TEST(more_keeps_back_until_a_send_without_it) {
     Pair pair;
     for (int i = 0; i < 10; i++)
         assert_int_equal(send_to(&pair, WSXDP_TEXT, "part", WSXDP_SEND_MORE), WSXDP_OK);
@@ -140,7 +140,7 @@ TEST(more_keeps_back_until_a_send_without_it) {
     assert_int_equal(send_to(&pair, WSXDP_TEXT, "last"), WSXDP_OK);
     assert_int_equal(pair.peer.pull(), 11 * (4 + 6)); // all of it, at once
 }
-TEST(more_keeps_back_until_the_next_poll) {
+INLINE_TEST(more_keeps_back_until_the_next_poll) {
     Pair pair;
     assert_int_equal(send_to(&pair, WSXDP_TEXT, "part", WSXDP_SEND_MORE), WSXDP_OK);
     assert_int_equal(pair.peer.pull(), 0);

@@ -55,7 +55,12 @@ TEST(byte_by_byte_pieces_come_as_they_are_there) {
         pair.peer.send(std::string(1, byte));
         pair.turn();
     }
-    pair.turns(5);
+    pair.until([&] {
+        size_t size = 0;
+        for (size_t i = pair.taken; i < pair.client.events.size(); i++)
+            if (pair.client.events[i].kind == WSXDP_EVENT_FRAGMENT) size += pair.client.events[i].data.size();
+        return size == 5 && pair.client.count(WSXDP_EVENT_PING) == 1;
+    });
     bool pinged = false;
     for (; pair.taken < pair.client.events.size(); pair.taken++) {
         const Seen &seen = pair.client.events[pair.taken];

@@ -144,7 +144,7 @@ TEST(a_close_that_is_answered_but_tcp_lingers) {
     assert_true(close.flags & WSXDP_FLAG_CLEAN);
     assert_int_equal(close.code, 1000);
 }
-TEST(the_deadline_is_when_the_timer_is_due) {
+INLINE_TEST(the_deadline_is_when_the_timer_is_due) {
     SilentPort port;
     Session session("ws://127.0.0.1:" + std::to_string(port.port), {{"connect.timeout_ns", "200ms"}});
     session.poll(0);

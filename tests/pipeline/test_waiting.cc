@@ -122,7 +122,7 @@ TEST(idle_timeout_fires_although_only_the_descriptor_is_waited_on) {
     assert_int_equal(pair.client.events.back().error, WSXDP_E_DEAD);
 }
 
-TEST(the_deadline_is_when_the_next_timer_is) {
+INLINE_TEST(the_deadline_is_when_the_next_timer_is) {
     Pair pair(OptionList{{"ping.interval_ns", "500ms"}, {"idle.timeout_ns", "0"}});
     timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -167,7 +167,7 @@ TEST(connect_makes_it_readable) {
     }
 }
 
-TEST(wakeup_and_senders_make_it_readable) {
+INLINE_TEST(wakeup_and_senders_make_it_readable) {
     Pair pair;
     OwnLoop loop(pair.client.handle);
     wsxdp_sender *sender = nullptr;
@@ -230,10 +230,11 @@ TEST(writable_arrives_by_the_descriptor_alone) {
     OwnLoop loop(pair.client.handle);
     while (pair.client.send(text_of(10000)) == WSXDP_OK) {
     }
-    while (pair.client.count(WSXDP_EVENT_WRITABLE) == 0) {
+    for (int64_t end = now_ms() + 20000; pair.client.count(WSXDP_EVENT_WRITABLE) == 0;) {
         pair.peer.pull();
-        if (!loop.wait(3000)) fail_msg("not readable");
-        pair.client.poll(0);
+        // A thread of its own lets it become readable only when there is something to tell.
+        if (loop.wait(test_placement().empty() ? 3000 : 1)) pair.client.poll(0);
+        if (now_ms() >= end) fail_msg("not readable");
     }
 }
 

@@ -5,13 +5,14 @@
 // link: -Wl,--wrap=epoll_ctl
 #include "pair.h"
 
+#include <atomic>
 #include <errno.h>
 #include <sys/epoll.h>
 
-static int refuse_operation = 0; // EPOLL_CTL_ADD or EPOLL_CTL_MOD
-static int refuse_with = 0;
-static int refuse_after = 0; // so many of them succeed before
-static int refuse_count = 0; // and so many fail
+static std::atomic<int> refuse_operation{0}; // EPOLL_CTL_ADD or EPOLL_CTL_MOD
+static std::atomic<int> refuse_with{0};
+static std::atomic<int> refuse_after{0}; // so many of them succeed before
+static std::atomic<int> refuse_count{0}; // and so many fail
 
 extern "C" {
 int __real_epoll_ctl(int epoll, int operation, int fd, epoll_event *event);
@@ -69,7 +70,7 @@ TEST(while_connecting_without_memory) {
 }
 
 // The next address may fare better, and so may the next attempt.
-TEST(the_next_attempt_succeeds) {
+INLINE_TEST(the_next_attempt_succeeds) {
     TestServer server;
     refuse(EPOLL_CTL_ADD, ENOSPC, 2); // the poller's own descriptors come first
     Session client(server.url(), {{"reconnect.delay_min_ns", "1ms"}});

@@ -85,7 +85,9 @@ struct Stream {
     explicit Stream(Session &on) : session(on) {
         wx::fixed_random_open(&random, seed);
         size = [this] { return 1 + wx::random_below(&random, 30000); };
+        session.at_most = 1; // what follows OPEN is for `take`
         session.need(WSXDP_EVENT_OPEN, patience_ms);
+        session.at_most = 64;
     }
 
     std::function<void(const wsxdp_event &)> on_event; // before anything is done about it

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// The option `placement`: which stage runs where.
+//
+//   inline                            every stage in the caller's thread
+//   threads | processes               every stage its own, unpinned
+//   threads: rx@0 tls@2 tx@4          a list: stages joined by + share a place, @N pins it to a processor
+//
+// Stages: nic, transport, ws with transport=xdp; rx, tls, tx, ws with sockets, where `transport` stands for
+// rx, tls and tx in one place. The caller is always the app stage.
+#pragma once
+#include "../base/bytes.h"
+#include "../base/status.h"
+
+namespace wx {
+
+enum class PlacementKind : uint8_t { inline_, threads, processes };
+
+enum StageBit : uint32_t {
+    stage_nic = 1,
+    stage_transport = 2,
+    stage_rx = 4,
+    stage_tls = 8,
+    stage_tx = 16,
+    stage_ws = 32,
+};
+
+struct Place {
+    uint32_t stages = 0; // StageBits
+    int cpu = -1;        // -1: not pinned
+};
+
+constexpr size_t places_max = 6;        // every stage its own
+constexpr int placement_cpu_max = 1023; // CPU_SETSIZE
+
+struct Placement {
+    PlacementKind kind = PlacementKind::inline_;
+    size_t count = 0; // 0: no list; every stage its own
+    Place places[places_max];
+};
+
+// E_INVALID with a sentence that says where and what is possible.
+int placement_parse(ByteView text, Placement *out, ErrorText *error);
+// Checks the stages against the transport (every one once, none of the other's) and fills in what a list may
+// leave out.
+int placement_complete(Placement *placement, bool xdp, ErrorText *error);
+
+} // namespace wx

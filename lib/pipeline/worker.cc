@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT
+// See worker.h. The thread does what a caller's poll does with inline placement, but for the app stage, and
+// sleeps as the caller would. It starts before any connection and ends before anything it uses; in between
+// only the rings, the seats and the question are shared. The worst case accepted is a caller that does not
+// poll: everything fills up, nothing is lost, and the worker sleeps.
+#include "worker.h"
+#include "../base/alloc.h"
+#include "published.h"
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+
+namespace wx {
+
+// Reads between two looks at anything else: about 2 us, which none of them minds.
+constexpr int spin_tries = 8;
+
+// ---- between two rounds ----
+
+static void answer(Worker *w) {
+    Question *q = &w->question;
+    const Transport *t = w->rounds.transport;
+    Writer out{ByteSpan(q->answer, sizeof q->answer)};
+    const Connection *c = &t->connections[q->index];
+    const bool there = q->index < t->connection_limit && c->state != ConnectionState::unused;
+    q->known = false;
+    if (q->kind == Question::handle_info) {
+        q->known = transport_info(t, q->what, &out);
+    } else if (there && q->kind == Question::connection_info) {
+        q->known = transport_connection_info(t, c, q->what, &out);
+    } else if (there) {
+        transport_publish(c);
+        ws_publish(&w->rounds.ws->connections[q->index]);
+        q->known = true;
+    }
+    q->size = out.failed ? 0 : out.size();
+    q->known &= !out.failed;
+    q->state.store(Question::answered, std::memory_order_release);
+}
+
+// What was asked of a connection before it left lies in the ring before the seat says so.
+static void let_go(Worker *w) {
+    Transport *t = w->rounds.transport;
+    w->leaving.exchange(0, std::memory_order_acq_rel);
+    transport_step(t, w->clock.ticks(), nullptr, 0);
+    for (uint32_t i = 0; i < t->connection_limit; i++) {
+        if (w->seats[i].load(std::memory_order_acquire) != static_cast<uint32_t>(Seat::leaving)) continue;
+        ws_detach(w->rounds.ws, i);
+        transport_retire(t, &t->connections[i]);
+        w->seats[i].store(static_cast<uint32_t>(Seat::left), std::memory_order_release);
+    }
+}
+
+// Half of an outbox is free, which is when the app tells of it.
+static bool has_room(const Transport *t) {
+    for (size_t i = 0; i < t->live_count; i++) {
+        const Connection *c = &t->connections[t->live[i]];
+        const uint64_t tail = c->area.words->outbox.tail.load(std::memory_order_acquire);
+        if (tail - c->outbox.head <= c->outbox.capacity / 2) return true;
+    }
+    return false;
+}
+
+// The app sleeps and there is something for it: events, or room that it was refused.
+static void tell_app(Worker *w) {
+    const uint64_t tail = w->rounds.ws->events.published_tail;
+    const bool waits = w->waits_for_room.load(std::memory_order_acquire) != 0;
+    const bool room = waits && has_room(w->rounds.transport);
+    if (tail == w->events_told && !room) return;
+    w->events_told = tail;
+    if (room) w->waits_for_room.store(0, std::memory_order_relaxed); // once
+    // The events before the look at its sleep; pairs with the exchange before the sleeper's last look.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    rounds_wake(w->app);
+}
+
+static bool asked(const Worker *w) {
+    return w->stop.load(std::memory_order_acquire) != 0 || w->leaving.load(std::memory_order_acquire) != 0 ||
+           w->question.state.load(std::memory_order_acquire) == Question::asked;
+}
+
+// Asked when the sleep has been announced.
+static bool stay_awake(Worker *w) {
+    Transport *t = w->rounds.transport;
+    if (asked(w) || t->commands.ready() != 0 || w->rounds.ws->metadata.ready() != 0 ||
+        t->control.ready() != 0 || transport_has_silent_input(t))
+        return true;
+    if (t->stalled_count == 0 && w->rounds.ws->blocked_count == 0) return false;
+    // Room that was given back before this is found by one more round; who gives some after it, wakes us. A
+    // host that waits on the descriptor gives it back when it polls.
+    if (w->wants_room.exchange(1, std::memory_order_seq_cst) != 0) return false;
+    rounds_wake(w->app);
+    return true;
+}
+
+static void *run(void *context) {
+    Worker *w = static_cast<Worker *>(context);
+    Rounds *r = &w->rounds;
+    const int tries = r->transport->driver == nullptr ? spin_tries : 1;
+    Nanos spin_until = 0;
+    bool moved = true;
+    while (w->stop.load(std::memory_order_acquire) == 0) {
+        if (w->question.state.load(std::memory_order_acquire) == Question::asked) answer(w);
+        if (w->leaving.load(std::memory_order_acquire) != 0) let_go(w);
+        const Nanos now = r->clock->monotonic(r->clock->ticks());
+        if (moved)
+            spin_until = r->wait == Wait::spin ? never : r->wait == Wait::adaptive ? now + r->spin_ns : now;
+        const uint64_t changes = r->transport->changes, before = allocation_count();
+        const bool awake = moved || now < spin_until;
+        if (awake && rounds_direct(r))
+            moved = rounds_read(r, r->wait == Wait::spin ? tries : 1, r->wait == Wait::spin);
+        else
+            moved = rounds_ask(r, !awake, now, never, false, [w] { return stay_awake(w); });
+        tell_app(w);
+        if (r->transport->changes == changes && allocation_count() != before)
+            w->allocations.fetch_add(allocation_count() - before, std::memory_order_relaxed);
+        if (!moved && awake) cpu_relax();
+    }
+    return nullptr;
+}
+
+// ---- open and close ----
+
+int worker_open(Worker *w, PollerKind poller, size_t connections, ErrorText *error) {
+    system_clock_open(&w->clock);
+    int status = poller_open(&w->poller, poller, error);
+    if (status < 0) return status;
+    w->seats = static_cast<std::atomic<uint32_t> *>(allocate(connections * sizeof(std::atomic<uint32_t>)));
+    if (w->seats == nullptr) {
+        error->begin(WSXDP_E_MEMORY).add("opening: out of memory; lower connections.max");
+        return WSXDP_E_MEMORY;
+    }
+    w->rounds.poller = &w->poller;
+    w->rounds.clock = &w->clock;
+    return WSXDP_OK;
+}
+
+[[gnu::cold]] static int start_failed(ErrorText *error, int cause, const char *what) {
+    error->begin(WSXDP_E_THREAD_START, cause).add("placement: ").add(what).add(": ").errno_name(cause);
+    return WSXDP_E_THREAD_START;
+}
+
+int worker_start(Worker *w, ErrorText *error) {
+    pthread_attr_t attributes;
+    int cause = pthread_attr_init(&attributes);
+    if (cause != 0) return start_failed(error, cause, "starting a thread failed");
+    if (w->place.cpu >= 0) {
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        CPU_SET(static_cast<size_t>(w->place.cpu), &set);
+        cause = pthread_attr_setaffinity_np(&attributes, sizeof set, &set);
+    }
+    // Signals are the host program's affair and go to its own threads; its own mask is never touched.
+    sigset_t all;
+    sigfillset(&all);
+    if (cause == 0) cause = pthread_attr_setsigmask_np(&attributes, &all);
+    if (cause == 0) cause = pthread_create(&w->thread, &attributes, run, w);
+    pthread_attr_destroy(&attributes);
+    w->running = cause == 0;
+    if (cause == EINVAL && w->place.cpu >= 0) {
+        error->begin(WSXDP_E_INVALID, cause).add("placement: processor ").number(w->place.cpu);
+        error->add(" cannot be used by this process; see nproc and taskset -p");
+        return WSXDP_E_INVALID;
+    }
+    return cause == 0 ? static_cast<int>(WSXDP_OK)
+                      : start_failed(error, cause, "starting a thread failed; raise the limit (ulimit -u)");
+}
+
+void worker_stop(Worker *w) {
+    if (!w->running) return;
+    w->stop.store(1, std::memory_order_seq_cst);
+    rounds_wake(&w->rounds);
+    pthread_join(w->thread, nullptr);
+    w->running = false;
+}
+
+void worker_close(Worker *w) {
+    worker_stop(w);
+    poller_close(&w->poller);
+    deallocate(w->seats);
+    w->seats = nullptr;
+}
+
+// ---- the caller's side ----
+
+void worker_ring(Worker *w) {
+    // What was published before, before the look at the sleep; pairs with the exchange in rounds_ask.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    rounds_wake(&w->rounds);
+}
+
+void worker_room(Worker *w) {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (w->wants_room.load(std::memory_order_relaxed) == 0) return;
+    w->wants_room.exchange(0, std::memory_order_seq_cst);
+    rounds_wake(&w->rounds);
+}
+
+void worker_leave(Worker *w, uint32_t index) {
+    w->seats[index].store(static_cast<uint32_t>(Seat::leaving), std::memory_order_release);
+    w->leaving.exchange(1, std::memory_order_seq_cst);
+    rounds_wake(&w->rounds);
+}
+
+bool worker_await_leaving(const Worker *w, uint32_t index) {
+    const Nanos end = monotonic_ns() + question_patience;
+    while (w->seats[index].load(std::memory_order_acquire) == static_cast<uint32_t>(Seat::leaving)) {
+        if (monotonic_ns() >= end) return false;
+        sched_yield();
+    }
+    return true;
+}
+
+bool worker_ask(Worker *w, Question::Kind kind, uint32_t index, const char *what) {
+    Question *q = &w->question;
+    // One that was given up and answered since.
+    if (q->state.load(std::memory_order_acquire) == Question::asked) return false;
+    q->kind = kind;
+    q->index = index;
+    // A copy: who has given up waiting may be gone when it is read.
+    const size_t size = strlen(what) < sizeof q->what ? strlen(what) : sizeof q->what - 1;
+    memcpy(q->what, what, size);
+    q->what[size] = 0;
+    q->state.store(Question::asked, std::memory_order_seq_cst);
+    rounds_wake(&w->rounds);
+    const Nanos end = monotonic_ns() + question_patience;
+    while (q->state.load(std::memory_order_acquire) != Question::answered) {
+        if (monotonic_ns() >= end) return false;
+        sched_yield();
+    }
+    q->state.store(Question::none, std::memory_order_relaxed);
+    return true;
+}
+
+} // namespace wx
