@@ -89,7 +89,8 @@ static void sleep_until(Engine *e, Nanos now, Nanos until) {
 }
 
 static size_t wait_for_event(Engine *e, wsxdp_event *events, size_t cap, int64_t timeout_ns) {
-    Nanos now = e->clock.monotonic(e->clock.ticks());
+    // Here and not only when nothing is there: who always finds something needs a true clock as well.
+    Nanos now = e->clock.monotonic(rounds_begin(&e->rounds));
     const Nanos until = timeout_ns < 0 || timeout_ns > never - now ? never : now + timeout_ns;
     Nanos spin_until = now;
     if (e->rounds.wait == Wait::spin) spin_until = never;
@@ -103,9 +104,7 @@ static size_t wait_for_event(Engine *e, wsxdp_event *events, size_t cap, int64_t
             if (filled != 0) return filled;
         }
         if (e->senders_waiting) engine_drain_senders(e);
-        Tick tick = e->clock.ticks();
-        if (tick >= e->clock.resync_at) clock_resync(&e->clock);
-        now = e->clock.monotonic(tick);
+        now = e->clock.monotonic(rounds_begin(&e->rounds));
         if (now >= until) return 0;
         if (now < spin_until)
             cpu_relax();
