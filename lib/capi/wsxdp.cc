@@ -116,24 +116,7 @@ int wsxdp_unhold(wsxdp *handle, const wsxdp_event *event) {
     if (handle == nullptr || event == nullptr) return WSXDP_E_INVALID;
     Inside inside(handle);
     if (!inside.held) return WSXDP_E_THREAD;
-    int status = app_unhold(&inside.engine->app, event);
-    if (inside.engine->worker != nullptr) worker_room(inside.engine->worker);
-    if (inside.engine->fd_used) engine_prepare_fd(inside.engine);
-    return status;
-}
-
-static int sent(Engine *e, AppConnection *c, int status, uint32_t flags) {
-    // Whose stages run elsewhere must be told that somebody waits for room.
-    if (status == WSXDP_E_AGAIN && e->fd_used && e->worker != nullptr) engine_prepare_fd(e);
-    if (status < 0) return status;
-    if (flags & WSXDP_SEND_MORE)
-        e->corked = true;
-    else
-        engine_kick(e, c);
-    // The end of our own fragmented message is what senders' messages may wait for: the next poll takes them.
-    if (e->fd_used && e->senders_waiting) poller_signal(&e->poller);
-    if (e->fd_used) engine_prepare_fd(e);
-    return status;
+    return engine_unhold(inside.engine, event);
 }
 
 int wsxdp_send(wsxdp *handle, uint32_t conn, uint32_t opcode, const void *data, size_t len, uint32_t flags) {
@@ -144,7 +127,7 @@ int wsxdp_send(wsxdp *handle, uint32_t conn, uint32_t opcode, const void *data, 
     if (c == nullptr) return WSXDP_E_STALE;
     uint64_t before = allocation_count();
     int status = app_send(&inside.engine->app, c, opcode, ByteView(data ? data : "", len), flags);
-    status = sent(inside.engine, c, status, flags);
+    status = engine_sent(inside.engine, c, status, flags);
     inside.engine->allocations += allocation_count() - before;
     return status;
 }
@@ -163,7 +146,7 @@ int wsxdp_send_commit(wsxdp *handle, uint32_t conn, size_t len, uint32_t flags) 
     if (!inside.held) return WSXDP_E_THREAD;
     AppConnection *c = find(inside.engine, conn);
     if (c == nullptr) return WSXDP_E_STALE;
-    return sent(inside.engine, c, app_send_commit(&inside.engine->app, c, len, flags), flags);
+    return engine_sent(inside.engine, c, app_send_commit(&inside.engine->app, c, len, flags), flags);
 }
 
 int wsxdp_close(wsxdp *handle, uint32_t conn, uint16_t code, const char *reason, size_t len) {
@@ -172,10 +155,7 @@ int wsxdp_close(wsxdp *handle, uint32_t conn, uint16_t code, const char *reason,
     if (!inside.held) return WSXDP_E_THREAD;
     AppConnection *c = find(inside.engine, conn);
     if (c == nullptr) return WSXDP_E_STALE;
-    int status = app_close(&inside.engine->app, c, code, ByteView(reason ? reason : "", len));
-    engine_told(inside.engine);
-    if (inside.engine->fd_used) engine_prepare_fd(inside.engine);
-    return status;
+    return engine_close(inside.engine, c, code, ByteView(reason ? reason : "", len));
 }
 
 int wsxdp_abort(wsxdp *handle, uint32_t conn) {
@@ -184,10 +164,7 @@ int wsxdp_abort(wsxdp *handle, uint32_t conn) {
     if (!inside.held) return WSXDP_E_THREAD;
     AppConnection *c = find(inside.engine, conn);
     if (c == nullptr) return WSXDP_E_STALE;
-    int status = app_abort(&inside.engine->app, c);
-    engine_told(inside.engine);
-    if (inside.engine->fd_used) engine_prepare_fd(inside.engine);
-    return status;
+    return engine_abort(inside.engine, c);
 }
 
 int wsxdp_fd(const wsxdp *handle) {
@@ -202,7 +179,8 @@ int wsxdp_fd(const wsxdp *handle) {
 }
 
 int64_t wsxdp_deadline(const wsxdp *handle) {
-    return handle ? engine_deadline(engine_of(handle)) : static_cast<int64_t>(WSXDP_E_INVALID);
+    if (handle == nullptr) return WSXDP_E_INVALID;
+    return engine_of(handle)->runner->deadline(engine_of(handle));
 }
 
 int wsxdp_wakeup(wsxdp *handle) { return handle ? engine_wakeup(engine_of(handle)) : WSXDP_E_INVALID; }
@@ -247,10 +225,9 @@ int wsxdp_info(wsxdp *handle, uint32_t conn, const char *what, char *buf, size_t
     if (!inside.held) return WSXDP_E_THREAD;
     AppConnection *c = conn == WSXDP_ALL ? nullptr : find(inside.engine, conn);
     if (c == nullptr && conn != WSXDP_ALL) return WSXDP_E_STALE;
-    uint8_t text[2048];
+    uint8_t text[fact_bytes_max];
     Writer writer{ByteSpan(text, sizeof text)};
-    int status = c == nullptr ? engine_handle_info(inside.engine, what, &writer)
-                              : engine_info(inside.engine, c, what, &writer);
+    int status = engine_info(inside.engine, c, what, &writer);
     return status < 0 ? status : copy_out(writer.view(), buf, cap);
 }
 

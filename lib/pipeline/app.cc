@@ -52,7 +52,7 @@ static void fill_stamps(const Clock *clock, const EventSlot &slot, wsxdp_event *
     c->outbox.room();
     c->area.words->epoch_start.store(c->outbox.tail, std::memory_order_relaxed);
     c->area.words->epoch.store(slot.epoch, std::memory_order_release);
-    (void)app;
+    app->changes++;
 }
 
 // A sentence as it is: adding it again would escape its escapes.
@@ -84,6 +84,7 @@ static void set_error(ErrorText *error, int code, ByteView sentence) {
         c->state = WSXDP_STATE_CLOSED;
         c->ended = true;
         app->ended_count++;
+        app->changes++;
     } else if (slot.kind == WSXDP_EVENT_ERROR) {
         set_error(&app->error, note->error, ByteView(note->text, event->len));
     }

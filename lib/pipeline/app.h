@@ -76,6 +76,7 @@ struct App {
     size_t conflating = 0;       // connections with overflow=conflate
     size_t writable_waiters = 0; // connections that were refused room
     size_t ended_count = 0;
+    uint64_t changes = 0; // connections opened and ended: cold work that may allocate
     ErrorText error; // of the last failed call or ERROR event
 };
 

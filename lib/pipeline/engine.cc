@@ -6,9 +6,9 @@
 
 namespace wx {
 
-static int unsupported(ErrorText *error, const char *option, const char *value) {
+static int unsupported(ErrorText *error, const char *option, const char *value, const char *instead) {
     error->begin(WSXDP_E_UNSUPPORTED).add("option ").add(option).add("=").add(value);
-    error->add(": not in this build; use transport=socket and placement=inline or 'threads: transport+ws'");
+    error->add(": not in this build; use ").add(instead);
     return WSXDP_E_UNSUPPORTED;
 }
 
@@ -18,7 +18,8 @@ constexpr int64_t transport_uring = 2, transport_xdp = 3;
 static int check_supported(const Options &o, ErrorText *error) {
     static const char *const names[] = {"auto", "socket", "uring", "xdp"};
     int64_t transport = o.integer(Option::transport);
-    if (transport == transport_uring) return unsupported(error, "transport", names[transport]);
+    if (transport == transport_uring)
+        return unsupported(error, "transport", names[transport], "transport=socket or transport=xdp");
     return WSXDP_OK;
 }
 
@@ -30,7 +31,8 @@ static int check_placement(const Options &o, Placement *placement, ErrorText *er
     if (status < 0 || placement->kind == PlacementKind::inline_) return status;
     const bool one = placement->count == 1 && placement->places[0].stages == (stage_transport | stage_ws);
     if (placement->kind == PlacementKind::threads && one) return status;
-    return unsupported(error, "placement", o.text(Option::placement));
+    return unsupported(error, "placement", o.text(Option::placement),
+                       "placement=inline or placement='threads: transport+ws'");
 }
 
 static RegionSizes region_sizes(const Options &o) {
@@ -126,12 +128,12 @@ static int set_up_worker(Engine *e, const Placement &placement, ErrorText *error
     if (placement.kind == PlacementKind::inline_) return WSXDP_OK;
     const Options &o = *e->settings->options;
     const size_t connections = e->region.sizes.connections;
-    e->leaving = allocate_array<Leaving>(connections);
     e->worker = allocate_object<Worker>();
-    if (e->leaving == nullptr || e->worker == nullptr) {
+    if (e->worker == nullptr) {
         error->begin(WSXDP_E_MEMORY).add("opening: out of memory; lower connections.max");
         return WSXDP_E_MEMORY;
     }
+    e->runner = &remote_runner;
     e->worker->place = placement.places[0];
     e->worker->app = &e->rounds;
     e->worker->rounds.transport = &e->transport;
@@ -283,14 +285,6 @@ static void attach(Engine *e, Connection *c) {
     e->app.live[e->app.live_count++] = c->index;
 }
 
-static Connection *free_slot(Engine *e) {
-    size_t limit = static_cast<size_t>(e->settings->options->integer(Option::connections_max));
-    for (size_t i = 0; i < limit; i++)
-        if (e->app.connections[i].id == 0 && (e->worker == nullptr || seat_is_free(e->worker, i)))
-            return &e->transport.connections[i];
-    return nullptr;
-}
-
 static int prepare(Engine *e, Connection *c, const char *url, const Options *options, ErrorText *error) {
     int status = choose_settings(e, options, &c->settings, error);
     if (status >= 0) status = parse_urls(c, url, error);
@@ -308,9 +302,7 @@ static int prepare(Engine *e, Connection *c, const char *url, const Options *opt
 }
 
 int engine_connect(Engine *e, const char *url, const Options *options, uint32_t *id, ErrorText *error) {
-    if (e->leaving_count != 0) remote_reap(e);
-    Connection *c = free_slot(e);
-    if (c == nullptr && remote_make_room(e)) c = free_slot(e);
+    Connection *c = e->runner->seat(e);
     if (c == nullptr) {
         error->begin(WSXDP_E_CONNECTIONS).add("connections.max=");
         error->number(e->settings->options->integer(Option::connections_max))
@@ -335,19 +327,26 @@ int engine_connect(Engine *e, const char *url, const Options *options, uint32_t 
     }
     attach(e, c);
     transport_prepare(c);
-    if (e->worker != nullptr) seat_take(e->worker, c->index);
+    if (e->runner->attached != nullptr) e->runner->attached(e, c->index);
     CommandSlot *slot = e->app.commands.claim();
     *slot = CommandSlot();
     slot->index = c->index;
     slot->kind = CommandSlot::connect;
     e->app.commands.publish();
     *id = e->app.connections[c->index].id;
-    engine_told(e);
+    if (e->runner->told != nullptr) e->runner->told(e);
     if (e->fd_used) poller_signal(&e->poller);
     return WSXDP_OK;
 }
 
 // ---- the end ----
+
+void engine_drop(Engine *e, uint32_t index, ConnectionArea *area, Settings *settings) {
+    ws_detach(&e->ws, index);
+    transport_retire(&e->transport, &e->transport.connections[index]);
+    region_unmap_connection(&e->region, index, area);
+    settings_drop(settings);
+}
 
 void engine_retire(Engine *e, AppConnection *a) {
     uint32_t index = app_index(&e->app, a);
@@ -365,11 +364,7 @@ void engine_retire(Engine *e, AppConnection *a) {
         e->app.live[i] = e->app.live[--e->app.live_count];
         break;
     }
-    if (e->worker != nullptr && e->worker->running) return remote_retire(e, index, area, settings);
-    ws_detach(&e->ws, index);
-    transport_retire(&e->transport, &e->transport.connections[index]);
-    region_unmap_connection(&e->region, index, &area);
-    settings_drop(settings);
+    e->runner->retire(e, index, area, settings);
 }
 
 static void free_arrays(Engine *e) {
@@ -385,21 +380,9 @@ static void free_arrays(Engine *e) {
     deallocate(e->generations);
 }
 
-static void drop_leaving(Engine *e) {
-    for (uint32_t i = 0; i < e->app.connection_limit && e->leaving_count != 0; i++) {
-        if (e->leaving[i].settings == nullptr) continue;
-        ws_detach(&e->ws, i);
-        transport_retire(&e->transport, &e->transport.connections[i]);
-        region_unmap_connection(&e->region, i, &e->leaving[i].area);
-        settings_drop(e->leaving[i].settings);
-        e->leaving_count--;
-    }
-    deallocate(e->leaving);
-}
-
 void engine_free(Engine *e) {
-    if (e->worker != nullptr) worker_stop(e->worker);
-    drop_leaving(e);
+    if (e->runner->stop != nullptr) e->runner->stop(e);
+    e->runner = &inline_runner; // what is left is ours to end
     while (e->app.live_count != 0) engine_retire(e, &e->app.connections[e->app.live[e->app.live_count - 1]]);
     // Senders that the caller forgot: their threads must be done with them by now.
     while (e->sender_count != 0) sender_destroy(e->senders[--e->sender_count]);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A handle: the region, the stages, and who runs them: every stage in the caller's thread inside poll, or
-// transport and ws in a thread of their own. Files: engine.cc (open, connect, free), inline.cc and remote.cc
-// (poll, waiting), facts.cc (stats, info).
+// transport and ws in a thread of their own. Files: engine.cc (open, connect, free), caller.cc (poll and what
+// it does wherever the stages run), inline.cc and remote.cc (the two ways to run them), facts.cc (stats,
+// info).
 #pragma once
 #include "app.h"
 #include "rounds.h"
@@ -11,13 +12,32 @@
 
 namespace wx {
 
-// Of a connection that the worker has not let go of yet.
-struct Leaving {
-    ConnectionArea area;
-    Settings *settings = nullptr;
+struct Engine;
+
+// Who runs transport and ws, as the caller's side sees it.
+struct Runner {
+    // Hands out events, and waits for some as long as it may.
+    size_t (*collect)(Engine *e, wsxdp_event *events, size_t cap, int64_t timeout_ns);
+    void (*flush)(Engine *e, AppConnection *c); // its outbox has more; null: those of all
+    void (*told)(Engine *e);                    // commands were queued
+    void (*released)(Engine *e);                // room was given back
+    bool (*busy)(Engine *e);                    // poll has something to do or to tell
+    bool (*wants_room)(const Engine *e);        // something waits for what the next release gives back
+    Nanos (*deadline)(const Engine *e);
+    void (*before_sleep)(Engine *e);             // the host will wait on the descriptor
+    uint64_t (*changes)(const Engine *e);        // of states: cold work that may allocate
+    uint64_t (*allocations)(const Engine *e);    // besides those of the caller's thread
+    Connection *(*seat)(Engine *e);              // for a new connection, nullptr: all are taken
+    void (*attached)(Engine *e, uint32_t index); // it has sat down
+    void (*retire)(Engine *e, uint32_t index, const ConnectionArea &area, Settings *settings);
+    void (*stop)(Engine *e);                    // before the end: nobody runs the stages any more
+    void (*publish)(Engine *e, uint32_t index); // facts of a connection, of all with every_connection
+    int (*info)(Engine *e, uint32_t index, const char *what, Writer *out, bool *known);
 };
+extern const Runner inline_runner, remote_runner;
 
 struct Engine {
+    const Runner *runner = &inline_runner;
     std::atomic<uint32_t> owner{0};      // a thread is inside
     std::atomic<uint32_t> wake_asked{0}; // sticky
     std::atomic<uint32_t> doorbell{0};   // a sender queued something
@@ -39,9 +59,7 @@ struct Engine {
     App app;
     Settings *settings = nullptr; // of wsxdp_open
     uint32_t *generations = nullptr;
-    Worker *worker = nullptr;   // runs transport and ws; null: they run inside of poll
-    Leaving *leaving = nullptr; // by index; with a worker
-    size_t leaving_count = 0;
+    Worker *worker = nullptr; // remote_runner's
     Sender **senders = nullptr;
     size_t sender_count = 0;
     size_t sender_max = 0;
@@ -52,39 +70,32 @@ int engine_open(const char *url, Options *options, Engine **out, ErrorText *erro
 int engine_connect(Engine *e, const char *url, const Options *options, uint32_t *id, ErrorText *error);
 void engine_free(Engine *e);
 void engine_retire(Engine *e, AppConnection *c);
+// What is left of a connection once the stages have let go of it.
+void engine_drop(Engine *e, uint32_t index, ConnectionArea *area, Settings *settings);
 
 int engine_poll(Engine *e, wsxdp_event *events, size_t cap, int64_t timeout_ns);
 int engine_release(Engine *e);
-// remote.cc: with a worker
-int remote_poll(Engine *e, wsxdp_event *events, size_t cap, int64_t timeout_ns);
-void remote_kick(Engine *e, AppConnection *c);
-void remote_expects(Engine *e); // before a sleep: what the worker is to tell besides events
-void remote_retire(Engine *e, uint32_t index, const ConnectionArea &area, Settings *settings);
-void remote_reap(Engine *e);      // seats that the worker has left
-bool remote_make_room(Engine *e); // waits for one; false: none is leaving
-// For wsxdp_stats and wsxdp_info. E_AGAIN: the worker does not answer.
-int remote_info(Engine *e, Question::Kind kind, uint32_t index, const char *what, Writer *out, bool *known);
-
-// After commands were queued: whoever takes them hears of it.
-inline void engine_told(Engine *e) {
-    if (e->worker != nullptr) worker_ring(e->worker);
-}
-// After the app queued something: let it leave now.
-void engine_kick(Engine *e, AppConnection *c);
+int engine_unhold(Engine *e, const wsxdp_event *event);
+int engine_close(Engine *e, AppConnection *c, uint16_t code, ByteView reason);
+int engine_abort(Engine *e, AppConnection *c);
+// After the app queued something, or was refused room for it: let it leave now.
+int engine_sent(Engine *e, AppConnection *c, int status, uint32_t flags);
 void engine_ring(void *engine); // doorbell, any thread
 int engine_wakeup(Engine *e);
-Nanos engine_deadline(const Engine *e);
 void engine_prepare_fd(Engine *e);
 void engine_drain_senders(Engine *e);
 size_t engine_take_wakeup(Engine *e, wsxdp_event *events); // 0 or 1
-void engine_flush_corked(Engine *e);
+// Somebody else's wish, which no sleep may outlast.
+inline bool engine_disturbed(const Engine *e) {
+    return e->wake_asked.load(std::memory_order_acquire) != 0 ||
+           e->doorbell.load(std::memory_order_acquire) != 0;
+}
 
 int engine_sender_open(Engine *e, AppConnection *c, size_t bytes, Sender **out);
 void engine_sender_free(Engine *e, Sender *sender);
 
 int engine_stats(Engine *e, AppConnection *c, wsxdp_stats_t *out); // c null: the whole handle
+// c null: what is true of the handle, whether it has connections or not.
 int engine_info(Engine *e, AppConnection *c, const char *what, Writer *out);
-// What is true of the handle, whether it has connections or not.
-int engine_handle_info(Engine *e, const char *what, Writer *out);
 
 } // namespace wx

@@ -63,23 +63,10 @@ static uint64_t ring_bytes(const ByteRingWords &words) {
     return tail - head;
 }
 
-// The stages tell when they are asked. A worker that does not answer in time has told before.
-static TransportFacts facts_of(Engine *e, const AppConnection *a) {
+static void add_connection(const AppConnection *a, wsxdp_stats_t *out, bool one) {
     TransportFacts facts;
-    const uint32_t index = app_index(&e->app, a);
-    if (e->worker != nullptr) {
-        worker_ask(e->worker, Question::stats, index, "");
-    } else {
-        transport_publish(&e->transport.connections[index]);
-        ws_publish(&e->ws.connections[index]);
-    }
-    published_transport(a->area.words, &facts);
-    return facts;
-}
-
-static void add_connection(Engine *e, const AppConnection *a, wsxdp_stats_t *out, bool one) {
-    const TransportFacts facts = facts_of(e, a);
     WsFacts ws;
+    published_transport(a->area.words, &facts);
     published_ws(a->area.words, &ws);
     const WsCounters &w = ws.counters;
     if (one) out->state = public_state(facts, a);
@@ -105,13 +92,13 @@ int engine_stats(Engine *e, AppConnection *c, wsxdp_stats_t *caller) {
     wsxdp_stats_t out;
     memset(&out, 0, sizeof out);
     out.struct_size = caller->struct_size;
-    out.allocations = e->allocations;
-    if (e->worker != nullptr) out.allocations += e->worker->allocations.load(std::memory_order_relaxed);
+    out.allocations = e->allocations + e->runner->allocations(e);
+    e->runner->publish(e, c != nullptr ? app_index(&e->app, c) : every_connection);
     if (c != nullptr) {
-        add_connection(e, c, &out, true);
+        add_connection(c, &out, true);
     } else {
         for (size_t i = 0; i < e->app.live_count; i++)
-            add_connection(e, &e->app.connections[e->app.live[i]], &out, false);
+            add_connection(&e->app.connections[e->app.live[i]], &out, false);
         out.connections = e->app.live_count;
         out.events_queued = e->app.events.ready();
     }
@@ -130,31 +117,23 @@ static int no_fact(Engine *e, ByteView name, const char *of) {
     return WSXDP_E_INVALID;
 }
 
-int engine_handle_info(Engine *e, const char *what, Writer *out) {
-    bool known = false;
-    int status = WSXDP_OK;
-    if (e->worker != nullptr)
-        status = remote_info(e, Question::handle_info, 0, what, out, &known);
-    else
-        known = transport_info(&e->transport, what, out);
-    if (status < 0 || known) return status;
-    const bool driver = e->transport.driver != nullptr && equal(ByteView(what).first(4), ByteView("xdp."));
-    return no_fact(e, ByteView(what), driver ? "" : "of the handle ");
+static int state_info(Engine *e, const AppConnection *a, Writer *out) {
+    TransportFacts facts;
+    e->runner->publish(e, app_index(&e->app, a));
+    published_transport(a->area.words, &facts);
+    out->text(state_name(public_state(facts, a)));
+    return WSXDP_OK;
 }
 
 int engine_info(Engine *e, AppConnection *a, const char *what, Writer *out) {
-    if (equal(ByteView(what), ByteView("state"))) {
-        out->text(state_name(public_state(facts_of(e, a), a)));
-        return WSXDP_OK;
-    }
+    ByteView name(what);
+    if (a != nullptr && equal(name, ByteView("state"))) return state_info(e, a, out);
     bool known = false;
-    int status = WSXDP_OK;
-    const uint32_t index = app_index(&e->app, a);
-    if (e->worker != nullptr)
-        status = remote_info(e, Question::connection_info, index, what, out, &known);
-    else
-        known = transport_connection_info(&e->transport, &e->transport.connections[index], what, out);
-    return status < 0 || known ? status : no_fact(e, ByteView(what), "");
+    int status =
+        e->runner->info(e, a != nullptr ? app_index(&e->app, a) : every_connection, what, out, &known);
+    if (status < 0 || known) return status;
+    const bool xdp = e->transport.driver != nullptr && equal(name.first(4), ByteView("xdp."));
+    return no_fact(e, name, a != nullptr || xdp ? "" : "of the handle ");
 }
 
 } // namespace wx

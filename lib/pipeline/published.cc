@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What a stage tells of a connection, written and read. Cold: once for each question. A reader that comes in the
-// middle of a write tries again, and gives up before it costs anybody anything.
+// What a stage tells of a connection, written and read. Cold: once for each question. A reader that comes in
+// the middle of a write tries again, and gives up before it costs anybody anything.
 #include "published.h"
 
 namespace wx {
@@ -13,7 +13,7 @@ template <class Value> static void read(const uint8_t *place, Value *out) {
     (void)reinterpret_cast<const Snapshot<Value> *>(place)->read(out);
 }
 
-void transport_publish(const Connection *c) {
+static void publish(const Connection *c) {
     TransportFacts facts;
     memset(static_cast<void *>(&facts), 0, sizeof facts);
     facts.state = static_cast<uint64_t>(c->state);
@@ -27,10 +27,25 @@ void transport_publish(const Connection *c) {
     snapshot<TransportFacts>(c->area.words->transport_facts)->write(facts);
 }
 
-void ws_publish(const WsConnection *c) {
+static void publish(const WsConnection *c) {
     WsFacts facts;
     facts.counters = c->counters;
     snapshot<WsFacts>(c->words->ws_facts)->write(facts);
+}
+
+void rounds_publish(const Rounds *r, uint32_t index) {
+    const Transport *t = r->transport;
+    for (size_t i = 0; i < t->connection_limit; i++) {
+        if ((index != every_connection && index != i) || t->connections[i].area.words == nullptr) continue;
+        publish(&t->connections[i]);
+        publish(&r->ws->connections[i]);
+    }
+}
+
+bool rounds_info(const Rounds *r, uint32_t index, const char *what, Writer *out) {
+    const Transport *t = r->transport;
+    if (index == every_connection) return transport_info(t, what, out);
+    return index < t->connection_limit && transport_connection_info(t, &t->connections[index], what, out);
 }
 
 void published_transport(const ConnectionWords *words, TransportFacts *out) {

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 // What the stages tell of a connection, for whoever asks: numbers in snapshots beside the connection's words.
-// A stage that is asked by its own thread publishes at once; others publish now and then, and what is read
-// may be that old.
+// They are written when somebody asks, by whom the stages belong to; who gets no answer in time reads what
+// was told before.
 #pragma once
 #include "../ring/snapshot.h"
-#include "transport.h"
-#include "ws_stage.h"
+#include "rounds.h"
 
 namespace wx {
 
@@ -24,8 +23,6 @@ static_assert(sizeof(Snapshot<TransportFacts>) <= sizeof(ConnectionWords::transp
               "it has its place");
 static_assert(sizeof(Snapshot<WsFacts>) <= sizeof(ConnectionWords::ws_facts), "it has its place");
 
-void transport_publish(const Connection *c);
-void ws_publish(const WsConnection *c);
 // What was published last; all 0 when nothing was, or when it is being written all the time.
 void published_transport(const ConnectionWords *words, TransportFacts *out);
 void published_ws(const ConnectionWords *words, WsFacts *out);

@@ -1,73 +1,128 @@
 // SPDX-License-Identifier: MIT
 // The caller's side when transport and ws run elsewhere: poll takes what is in the event ring and waits for
 // more; what is queued is announced by a command. The wait ends as with inline placement: by the poller,
-// which the worker signals when somebody sleeps on it.
-#include "../base/alloc.h"
+// which the worker signals when somebody sleeps on it. A connection's index is used again only when the
+// worker has let go of it. The worst case accepted is a worker that does not come round within
+// question_patience: facts are then those told before.
 #include "engine.h"
+#include "published.h"
 
 namespace wx {
 
-static bool disturbed(const Engine *e) {
-    return e->wake_asked.load(std::memory_order_acquire) != 0 ||
-           e->doorbell.load(std::memory_order_acquire) != 0;
-}
+// ---- what the caller asks ----
 
-void remote_kick(Engine *e, AppConnection *c) {
-    // One flush at a time for each connection: the ring always has room for it.
-    if (c->area.words->flush_asked.exchange(1, std::memory_order_acq_rel) == 0) {
-        CommandSlot *slot = e->app.commands.claim();
-        if (slot == nullptr) {
-            c->area.words->flush_asked.store(0, std::memory_order_release);
-            return;
-        }
-        slot->index = app_index(&e->app, c);
-        slot->kind = CommandSlot::flush;
-        slot->size = 0;
-        e->app.commands.publish();
+static void ask_flush(Engine *e, AppConnection *c) {
+    // One flush at a time for each connection: the ring always has room for it, and who asked has rung.
+    if (c->area.words->flush_asked.exchange(1, std::memory_order_acq_rel) != 0) return;
+    CommandSlot *slot = e->app.commands.claim();
+    if (slot == nullptr) {
+        c->area.words->flush_asked.store(0, std::memory_order_release);
+        return;
     }
-    worker_ring(e->worker);
+    slot->index = app_index(&e->app, c);
+    slot->kind = CommandSlot::flush;
+    slot->size = 0;
+    e->app.commands.publish();
 }
 
-// ---- seats ----
-
-void remote_retire(Engine *e, uint32_t index, const ConnectionArea &area, Settings *settings) {
-    e->leaving[index] = Leaving{area, settings};
-    e->leaving_count++;
-    worker_leave(e->worker, index);
+static void remote_flush(Engine *e, AppConnection *c) {
+    const uint64_t before = e->app.commands.published_tail;
+    if (c != nullptr) ask_flush(e, c);
+    for (size_t i = 0; i < e->app.live_count && c == nullptr; i++)
+        ask_flush(e, &e->app.connections[e->app.live[i]]);
+    if (e->app.commands.published_tail != before) worker_ring(e->worker);
 }
 
-void remote_reap(Engine *e) {
-    for (uint32_t i = 0; i < e->app.connection_limit && e->leaving_count != 0; i++) {
-        std::atomic<uint32_t> *seat = &e->worker->seats[i];
-        if (seat->load(std::memory_order_acquire) != static_cast<uint32_t>(Seat::left)) continue;
-        region_unmap_connection(&e->region, i, &e->leaving[i].area);
-        settings_drop(e->leaving[i].settings);
-        e->leaving[i] = Leaving();
-        e->leaving_count--;
-        seat->store(static_cast<uint32_t>(Seat::free), std::memory_order_relaxed);
-    }
+static void remote_told(Engine *e) { worker_ring(e->worker); }
+
+static void remote_released(Engine *e) { worker_room(e->worker); }
+
+static bool remote_busy(Engine *e) {
+    return e->app.events.ready() != 0 || engine_disturbed(e) || app_writable(&e->app);
 }
 
-bool remote_make_room(Engine *e) {
-    for (uint32_t i = 0; i < e->app.connection_limit && e->leaving_count != 0; i++) {
-        if (e->leaving[i].settings == nullptr || !worker_await_leaving(e->worker, i)) continue;
-        remote_reap(e);
-        return true;
-    }
-    return false;
+static bool remote_wants_room(const Engine *e) {
+    return e->worker->wants_room.load(std::memory_order_acquire) != 0;
 }
 
-// ---- poll ----
+static Nanos remote_deadline(const Engine *e) {
+    return e->corked || e->app.events.tail_seen != e->app.events.head ? 0 : never;
+}
 
 // Before the look at the outboxes: what becomes free after it is told.
-void remote_expects(Engine *e) {
+static void expect_room(Engine *e) {
     const uint32_t waits = e->app.writable_waiters != 0;
     if (e->worker->waits_for_room.load(std::memory_order_relaxed) != waits)
         e->worker->waits_for_room.exchange(waits, std::memory_order_seq_cst);
 }
 
-static size_t collect(Engine *e, wsxdp_event *events, size_t cap) {
-    remote_expects(e);
+static uint64_t remote_changes(const Engine *e) { return e->app.changes; }
+
+static uint64_t remote_allocations(const Engine *e) {
+    return e->worker->allocations.load(std::memory_order_relaxed);
+}
+
+// ---- seats ----
+
+static void reap(Engine *e) {
+    Worker *w = e->worker;
+    for (uint32_t i = 0; i < e->app.connection_limit && w->leaving_count != 0; i++) {
+        if (w->seats[i].load(std::memory_order_acquire) != Seat::left) continue;
+        region_unmap_connection(&e->region, i, &w->leaving[i].area);
+        settings_drop(w->leaving[i].settings);
+        w->leaving[i] = Leaving();
+        w->leaving_count--;
+        w->seats[i].store(Seat::free, std::memory_order_relaxed);
+    }
+}
+
+static Connection *free_seat(Engine *e) {
+    if (e->worker->leaving_count != 0) reap(e);
+    const size_t limit = static_cast<size_t>(e->settings->options->integer(Option::connections_max));
+    for (size_t i = 0; i < limit; i++) {
+        if (e->worker->seats[i].load(std::memory_order_acquire) != Seat::free) continue;
+        return &e->transport.connections[i];
+    }
+    return nullptr;
+}
+
+// Where all are taken and some are being left, one of those will do.
+static Connection *remote_seat(Engine *e) {
+    Connection *seat = free_seat(e);
+    for (uint32_t i = 0; i < e->app.connection_limit && e->worker->leaving_count != 0 && seat == nullptr;
+         i++) {
+        if (e->worker->leaving[i].settings == nullptr || !worker_await_leaving(e->worker, i)) continue;
+        seat = free_seat(e);
+    }
+    return seat;
+}
+
+static void remote_attached(Engine *e, uint32_t index) {
+    e->worker->seats[index].store(Seat::taken, std::memory_order_relaxed);
+}
+
+static void remote_retire(Engine *e, uint32_t index, const ConnectionArea &area, Settings *settings) {
+    e->worker->leaving[index] = Leaving{area, settings};
+    e->worker->leaving_count++;
+    worker_leave(e->worker, index);
+}
+
+// Whatever the thread had not let go of when it ended.
+static void remote_stop(Engine *e) {
+    Worker *w = e->worker;
+    worker_stop(w);
+    for (uint32_t i = 0; i < e->app.connection_limit && w->leaving_count != 0; i++) {
+        if (w->leaving[i].settings == nullptr) continue;
+        engine_drop(e, i, &w->leaving[i].area, w->leaving[i].settings);
+        w->leaving[i] = Leaving();
+        w->leaving_count--;
+    }
+}
+
+// ---- poll ----
+
+static size_t collect_now(Engine *e, wsxdp_event *events, size_t cap) {
+    expect_room(e);
     if (app_under_pressure(&e->app)) app_conflate(&e->app);
     size_t filled = app_collect(&e->app, events, cap);
     // Bytes given back without an event are free at once: what needs their room may be waited for.
@@ -82,13 +137,14 @@ static void sleep_until(Engine *e, Nanos now, Nanos until) {
     PollerEvent none[1]; // nothing but our own descriptors is in this poller
     Nanos span = until == never ? -1 : (until > now ? until - now : 0);
     e->rounds.sleeping.exchange(1, std::memory_order_seq_cst); // before the last look; pairs with rounds_wake
-    if (e->app.events.look() != 0 || disturbed(e) || app_writable(&e->app)) span = 0;
+    if (remote_busy(e)) span = 0;
     (void)poller_wait(&e->poller, none, 1, span);
     if (!e->fd_used) e->rounds.sleeping.store(0, std::memory_order_relaxed);
     poller_clear(&e->poller);
 }
 
-static size_t wait_for_event(Engine *e, wsxdp_event *events, size_t cap, int64_t timeout_ns) {
+static size_t remote_collect(Engine *e, wsxdp_event *events, size_t cap, int64_t timeout_ns) {
+    if (e->worker->leaving_count != 0) reap(e);
     // Here and not only when nothing is there: who always finds something needs a true clock as well.
     Nanos now = e->clock.monotonic(rounds_begin(&e->rounds));
     const Nanos until = timeout_ns < 0 || timeout_ns > never - now ? never : now + timeout_ns;
@@ -96,9 +152,9 @@ static size_t wait_for_event(Engine *e, wsxdp_event *events, size_t cap, int64_t
     if (e->rounds.wait == Wait::spin) spin_until = never;
     if (e->rounds.wait == Wait::adaptive) spin_until += e->rounds.spin_ns;
     for (;;) {
-        size_t filled = collect(e, events, cap);
+        size_t filled = collect_now(e, events, cap);
         if (filled != 0) return filled;
-        if (disturbed(e)) {
+        if (engine_disturbed(e)) {
             if (e->doorbell.load(std::memory_order_acquire) != 0) engine_drain_senders(e);
             filled = engine_take_wakeup(e, events);
             if (filled != 0) return filled;
@@ -114,32 +170,28 @@ static size_t wait_for_event(Engine *e, wsxdp_event *events, size_t cap, int64_t
     }
 }
 
-int remote_poll(Engine *e, wsxdp_event *events, size_t cap, int64_t timeout_ns) {
-    engine_release(e);
-    if (e->leaving_count != 0) remote_reap(e);
-    poller_clear(&e->poller);
-    if (e->doorbell.load(std::memory_order_acquire) != 0 || e->senders_waiting) engine_drain_senders(e);
-    if (e->corked) engine_flush_corked(e);
-    size_t filled = engine_take_wakeup(e, events);
-    if (filled < cap)
-        filled += wait_for_event(e, events + filled, cap - filled, filled != 0 ? 0 : timeout_ns);
-    if (e->fd_used && e->senders_waiting && filled != 0) engine_drain_senders(e);
-    if (e->fd_used) engine_prepare_fd(e);
-    return static_cast<int>(filled);
+// ---- facts ----
+
+static void remote_publish(Engine *e, uint32_t index) {
+    (void)worker_ask(e->worker, Question::Kind::publish, index, "");
 }
 
-// ---- questions ----
-
-int remote_info(Engine *e, Question::Kind kind, uint32_t index, const char *what, Writer *out, bool *known) {
+static int remote_info(Engine *e, uint32_t index, const char *what, Writer *out, bool *known) {
     *known = false;
-    if (strlen(what) >= sizeof e->worker->question.what) return WSXDP_OK; // no fact has such a name
-    if (!worker_ask(e->worker, kind, index, what)) {
+    const Question &q = e->worker->question;
+    if (strlen(what) >= sizeof q.what) return WSXDP_OK; // no fact has such a name
+    if (!worker_ask(e->worker, Question::Kind::info, index, what)) {
         e->app.error.begin(WSXDP_E_AGAIN).add("the thread that runs the stages does not answer; try again");
         return WSXDP_E_AGAIN;
     }
-    *known = e->worker->question.known;
-    if (out != nullptr) out->bytes(ByteView(e->worker->question.answer, e->worker->question.size));
+    *known = q.known;
+    out->bytes(ByteView(q.answer, q.size));
     return WSXDP_OK;
 }
+
+const Runner remote_runner = {remote_collect, remote_flush,       remote_told,     remote_released,
+                              remote_busy,    remote_wants_room,  remote_deadline, expect_room,
+                              remote_changes, remote_allocations, remote_seat,     remote_attached,
+                              remote_retire,  remote_stop,        remote_publish,  remote_info};
 
 } // namespace wx

@@ -178,6 +178,7 @@ struct Transport {
     const LinkBackend *link = &socket_link; // to addresses of networks
     void *link_context = nullptr;           // LinkOptions::context
     const LinkDriver *driver = nullptr;     // where the link's channels share a device
+    ErrorText notice;                       // about the handle, told with its first connection; code 0: none
 };
 
 // The stage. `events`: what the poller said since the last step. Returns whether anything moved.

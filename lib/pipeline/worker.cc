@@ -13,42 +13,30 @@
 
 namespace wx {
 
-// Reads between two looks at anything else: about 2 us, which none of them minds.
-constexpr int spin_tries = 8;
-
 // ---- between two rounds ----
 
 static void answer(Worker *w) {
     Question *q = &w->question;
-    const Transport *t = w->rounds.transport;
     Writer out{ByteSpan(q->answer, sizeof q->answer)};
-    const Connection *c = &t->connections[q->index];
-    const bool there = q->index < t->connection_limit && c->state != ConnectionState::unused;
-    q->known = false;
-    if (q->kind == Question::handle_info) {
-        q->known = transport_info(t, q->what, &out);
-    } else if (there && q->kind == Question::connection_info) {
-        q->known = transport_connection_info(t, c, q->what, &out);
-    } else if (there) {
-        transport_publish(c);
-        ws_publish(&w->rounds.ws->connections[q->index]);
-        q->known = true;
-    }
-    q->size = out.failed ? 0 : out.size();
-    q->known &= !out.failed;
-    q->state.store(Question::answered, std::memory_order_release);
+    q->known = true;
+    if (q->kind == Question::Kind::info)
+        q->known = rounds_info(&w->rounds, q->index, q->what, &out);
+    else
+        rounds_publish(&w->rounds, q->index);
+    q->size = out.size();
+    q->state.store(Question::State::answered, std::memory_order_release);
 }
 
 // What was asked of a connection before it left lies in the ring before the seat says so.
 static void let_go(Worker *w) {
     Transport *t = w->rounds.transport;
-    w->leaving.exchange(0, std::memory_order_acq_rel);
+    w->leave_asked.exchange(0, std::memory_order_acq_rel);
     transport_step(t, w->clock.ticks(), nullptr, 0);
     for (uint32_t i = 0; i < t->connection_limit; i++) {
-        if (w->seats[i].load(std::memory_order_acquire) != static_cast<uint32_t>(Seat::leaving)) continue;
+        if (w->seats[i].load(std::memory_order_acquire) != Seat::leaving) continue;
         ws_detach(w->rounds.ws, i);
         transport_retire(t, &t->connections[i]);
-        w->seats[i].store(static_cast<uint32_t>(Seat::left), std::memory_order_release);
+        w->seats[i].store(Seat::left, std::memory_order_release);
     }
 }
 
@@ -76,8 +64,9 @@ static void tell_app(Worker *w) {
 }
 
 static bool asked(const Worker *w) {
-    return w->stop.load(std::memory_order_acquire) != 0 || w->leaving.load(std::memory_order_acquire) != 0 ||
-           w->question.state.load(std::memory_order_acquire) == Question::asked;
+    return w->stop.load(std::memory_order_acquire) != 0 ||
+           w->leave_asked.load(std::memory_order_acquire) != 0 ||
+           w->question.state.load(std::memory_order_acquire) == Question::State::asked;
 }
 
 // Asked when the sleep has been announced.
@@ -94,28 +83,27 @@ static bool stay_awake(Worker *w) {
     return true;
 }
 
+static bool round(Worker *w, bool sleeps) {
+    Rounds *r = &w->rounds;
+    const bool spins = r->wait == Wait::spin;
+    if (!sleeps && rounds_direct(r)) return rounds_read(r, rounds_tries(r, spins), spins);
+    return rounds_ask(r, sleeps, r->transport->now, never, false, [w] { return stay_awake(w); });
+}
+
 static void *run(void *context) {
     Worker *w = static_cast<Worker *>(context);
-    Rounds *r = &w->rounds;
-    const int tries = r->transport->driver == nullptr ? spin_tries : 1;
-    Nanos spin_until = 0;
-    bool moved = true;
+    Transport *t = w->rounds.transport;
+    WaitNext next = WaitNext::step;
     while (w->stop.load(std::memory_order_acquire) == 0) {
-        if (w->question.state.load(std::memory_order_acquire) == Question::asked) answer(w);
-        if (w->leaving.load(std::memory_order_acquire) != 0) let_go(w);
-        const Nanos now = r->clock->monotonic(r->clock->ticks());
-        if (moved)
-            spin_until = r->wait == Wait::spin ? never : r->wait == Wait::adaptive ? now + r->spin_ns : now;
-        const uint64_t changes = r->transport->changes, before = allocation_count();
-        const bool awake = moved || now < spin_until;
-        if (awake && rounds_direct(r))
-            moved = rounds_read(r, r->wait == Wait::spin ? tries : 1, r->wait == Wait::spin);
-        else
-            moved = rounds_ask(r, !awake, now, never, false, [w] { return stay_awake(w); });
+        if (w->question.state.load(std::memory_order_acquire) == Question::State::asked) answer(w);
+        if (w->leave_asked.load(std::memory_order_acquire) != 0) let_go(w);
+        const uint64_t changes = t->changes, before = allocation_count();
+        const bool moved = round(w, next == WaitNext::sleep);
         tell_app(w);
-        if (r->transport->changes == changes && allocation_count() != before)
+        if (t->changes == changes && allocation_count() != before)
             w->allocations.fetch_add(allocation_count() - before, std::memory_order_relaxed);
-        if (!moved && awake) cpu_relax();
+        next = w->waiter.after(moved, t->now, transport_deadline(t));
+        if (next == WaitNext::relax) cpu_relax();
     }
     return nullptr;
 }
@@ -126,45 +114,54 @@ int worker_open(Worker *w, PollerKind poller, size_t connections, ErrorText *err
     system_clock_open(&w->clock);
     int status = poller_open(&w->poller, poller, error);
     if (status < 0) return status;
-    w->seats = static_cast<std::atomic<uint32_t> *>(allocate(connections * sizeof(std::atomic<uint32_t>)));
-    if (w->seats == nullptr) {
+    w->seats = static_cast<std::atomic<Seat> *>(allocate(connections * sizeof(std::atomic<Seat>)));
+    w->leaving = static_cast<Leaving *>(allocate(connections * sizeof(Leaving)));
+    if (w->seats == nullptr || w->leaving == nullptr) {
         error->begin(WSXDP_E_MEMORY).add("opening: out of memory; lower connections.max");
         return WSXDP_E_MEMORY;
     }
     w->rounds.poller = &w->poller;
     w->rounds.clock = &w->clock;
+    WaitPlan plan;
+    plan.mode = w->rounds.wait == Wait::spin ? WaitMode::spin : WaitMode::adaptive;
+    plan.spin_ns = w->rounds.wait == Wait::adaptive ? w->rounds.spin_ns : 0;
+    w->waiter.open(plan, &w->counters, w->clock.monotonic(w->clock.ticks()));
     return WSXDP_OK;
 }
 
-[[gnu::cold]] static int start_failed(ErrorText *error, int cause, const char *what) {
-    error->begin(WSXDP_E_THREAD_START, cause).add("placement: ").add(what).add(": ").errno_name(cause);
-    return WSXDP_E_THREAD_START;
-}
-
-int worker_start(Worker *w, ErrorText *error) {
+// Signals are the host program's affair and go to its own threads; its own mask is never touched.
+static int start(Worker *w, int cpu) {
     pthread_attr_t attributes;
     int cause = pthread_attr_init(&attributes);
-    if (cause != 0) return start_failed(error, cause, "starting a thread failed");
-    if (w->place.cpu >= 0) {
+    if (cause != 0) return cause;
+    if (cpu >= 0) {
         cpu_set_t set;
         CPU_ZERO(&set);
-        CPU_SET(static_cast<size_t>(w->place.cpu), &set);
+        CPU_SET(static_cast<size_t>(cpu), &set);
         cause = pthread_attr_setaffinity_np(&attributes, sizeof set, &set);
     }
-    // Signals are the host program's affair and go to its own threads; its own mask is never touched.
     sigset_t all;
     sigfillset(&all);
     if (cause == 0) cause = pthread_attr_setsigmask_np(&attributes, &all);
     if (cause == 0) cause = pthread_create(&w->thread, &attributes, run, w);
     pthread_attr_destroy(&attributes);
-    w->running = cause == 0;
+    return cause;
+}
+
+int worker_start(Worker *w, ErrorText *error) {
+    int cause = start(w, w->place.cpu);
     if (cause == EINVAL && w->place.cpu >= 0) {
-        error->begin(WSXDP_E_INVALID, cause).add("placement: processor ").number(w->place.cpu);
-        error->add(" cannot be used by this process; see nproc and taskset -p");
-        return WSXDP_E_INVALID;
+        // Slower is better than not at all, and the caller hears of it.
+        ErrorText *notice = &w->rounds.transport->notice;
+        notice->begin(WSXDP_E_THREAD_START, cause).add("placement: processor ").number(w->place.cpu);
+        notice->add(" cannot be used by this process (see nproc and taskset -p); its stages run unpinned");
+        cause = start(w, -1);
     }
-    return cause == 0 ? static_cast<int>(WSXDP_OK)
-                      : start_failed(error, cause, "starting a thread failed; raise the limit (ulimit -u)");
+    w->running = cause == 0;
+    if (w->running) return WSXDP_OK;
+    error->begin(WSXDP_E_THREAD_START, cause).add("placement: starting a thread failed; raise the limit ");
+    error->add("(ulimit -u): ").errno_name(cause);
+    return WSXDP_E_THREAD_START;
 }
 
 void worker_stop(Worker *w) {
@@ -179,7 +176,9 @@ void worker_close(Worker *w) {
     worker_stop(w);
     poller_close(&w->poller);
     deallocate(w->seats);
+    deallocate(w->leaving);
     w->seats = nullptr;
+    w->leaving = nullptr;
 }
 
 // ---- the caller's side ----
@@ -198,14 +197,14 @@ void worker_room(Worker *w) {
 }
 
 void worker_leave(Worker *w, uint32_t index) {
-    w->seats[index].store(static_cast<uint32_t>(Seat::leaving), std::memory_order_release);
-    w->leaving.exchange(1, std::memory_order_seq_cst);
+    w->seats[index].store(Seat::leaving, std::memory_order_release);
+    w->leave_asked.exchange(1, std::memory_order_seq_cst);
     rounds_wake(&w->rounds);
 }
 
 bool worker_await_leaving(const Worker *w, uint32_t index) {
     const Nanos end = monotonic_ns() + question_patience;
-    while (w->seats[index].load(std::memory_order_acquire) == static_cast<uint32_t>(Seat::leaving)) {
+    while (w->seats[index].load(std::memory_order_acquire) == Seat::leaving) {
         if (monotonic_ns() >= end) return false;
         sched_yield();
     }
@@ -215,21 +214,21 @@ bool worker_await_leaving(const Worker *w, uint32_t index) {
 bool worker_ask(Worker *w, Question::Kind kind, uint32_t index, const char *what) {
     Question *q = &w->question;
     // One that was given up and answered since.
-    if (q->state.load(std::memory_order_acquire) == Question::asked) return false;
+    if (q->state.load(std::memory_order_acquire) == Question::State::asked) return false;
     q->kind = kind;
     q->index = index;
     // A copy: who has given up waiting may be gone when it is read.
     const size_t size = strlen(what) < sizeof q->what ? strlen(what) : sizeof q->what - 1;
     memcpy(q->what, what, size);
     q->what[size] = 0;
-    q->state.store(Question::asked, std::memory_order_seq_cst);
+    q->state.store(Question::State::asked, std::memory_order_seq_cst);
     rounds_wake(&w->rounds);
     const Nanos end = monotonic_ns() + question_patience;
-    while (q->state.load(std::memory_order_acquire) != Question::answered) {
+    while (q->state.load(std::memory_order_acquire) != Question::State::answered) {
         if (monotonic_ns() >= end) return false;
         sched_yield();
     }
-    q->state.store(Question::none, std::memory_order_relaxed);
+    q->state.store(Question::State::none, std::memory_order_relaxed);
     return true;
 }
 

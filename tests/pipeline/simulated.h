@@ -90,7 +90,7 @@ struct World {
     wx::Nanos deadline() const {
         wx::Nanos at = sim_network_deadline(network);
         wx::Nanos others[] = {sim_host_deadline(&client), sim_host_deadline(&server_host),
-                              polling ? engine_deadline(engine) : wx::never};
+                              polling ? engine->runner->deadline(engine) : wx::never};
         for (wx::Nanos other : others) at = other < at ? other : at;
         return at;
     }
