@@ -131,7 +131,7 @@ tool_sources := $(wildcard tools/wsxdp/*.cc)
 support_sources := $(wildcard tests/support/*.cc)
 # Programs that are all about TLS are not made without it; single cases say TLS_TEST.
 tls_tests := $(filter-out tests/tls/test_none.cc,$(wildcard tests/tls/test_*.cc)) \
-             tests/pipeline/test_tls_connect.cc tests/pipeline/test_early_data.cc
+             $(patsubst %,tests/pipeline/test_%.cc,tls_connect early_data redirect_race)
 # The same for those that need the XDP program: all of tests/xdp but these.
 xdp_tests := $(filter-out $(patsubst %,tests/xdp/test_%.cc,veth steering umem xsk xsk_open xsk_rings no_program),\
              $(wildcard tests/xdp/test_*.cc))
@@ -159,8 +159,8 @@ fuzzers := $(patsubst fuzz/%.cc,$(OUT)/fuzz/%,$(fuzz_sources))
 # Programs worth a race detector: those with a second thread in them.
 threaded := $(filter $(OUT)/tests/ring/% $(OUT)/tests/link/test_poller $(OUT)/tests/xdp/test_bridge $(OUT)/tests/host/% $(OUT)/tests/pipeline/% $(OUT)/tests/capi/%,$(tests))
 
-# What runs again with the stages in a thread of their own; the others look into a handle, or need none.
-placed := $(filter-out %/test_simulated %/test_spinning %/test_settings %/test_options,$(filter $(OUT)/tests/pipeline/%,$(tests)))
+# What runs again with the stages in a thread of their own; the others look into a handle, need none or say so.
+placed := $(filter-out %/test_simulated %/test_spinning %/test_settings %/test_options %/test_redirect_race,$(filter $(OUT)/tests/pipeline/%,$(tests)))
 # With the stages in a thread of their own the race detector sees all that it sees without, but for who calls in.
 twice := $(filter-out %/test_threads %/test_senders %/test_waiting %/test_resolving,$(placed))
 

@@ -118,19 +118,20 @@ void settings_spinning(Settings *settings) {
 }
 
 static void tls_drop(SharedTls *tls) {
-    if (tls == nullptr || --tls->references != 0) return;
+    // Acquire: what the other thread did with it, it did before.
+    if (tls == nullptr || tls->references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
     tls_backend()->context_free(tls->context);
     deallocate(tls);
 }
 
 void settings_drop(Settings *settings) {
     if (settings == nullptr || --settings->references != 0) return;
-    tls_drop(settings->tls);
+    tls_drop(settings->tls.load(std::memory_order_acquire));
     options_free(settings->options);
     deallocate(settings);
 }
 
-static int tls_open(Settings *settings, const char **pins, ErrorText *error) {
+static int tls_open(const Settings *settings, const char **pins, TlsContext **out, ErrorText *error) {
     const Options &o = *settings->options;
     TlsOptions t;
     t.ca_file = o.text(Option::tls_ca_file);
@@ -151,32 +152,46 @@ static int tls_open(Settings *settings, const char **pins, ErrorText *error) {
     t.resumption = o.flag(Option::tls_resumption);
     t.keylog_file = o.text(Option::tls_keylog_file);
     t.record_bytes = settings->record_bytes;
-    return tls_backend()->context_open(t, &settings->tls->context, error);
+    return tls_backend()->context_open(t, out, error);
+}
+
+static int tls_make(const Settings *settings, SharedTls **out, ErrorText *error) {
+    size_t pin_count = settings->options->count(Option::tls_pin_sha256);
+    const char **pins = static_cast<const char **>(allocate((pin_count + 1) * sizeof(char *)));
+    SharedTls *tls = allocate_object<SharedTls>();
+    int status = WSXDP_E_MEMORY;
+    error->begin(WSXDP_E_MEMORY).add("setting up TLS: out of memory");
+    if (pins != nullptr && tls != nullptr) status = tls_open(settings, pins, &tls->context, error);
+    deallocate(pins);
+    if (status < 0) {
+        deallocate(tls);
+        return status;
+    }
+    error->clear();
+    *out = tls;
+    return WSXDP_OK;
+}
+
+// One that is there and equal, with a reference for the asker; or null.
+static SharedTls *tls_share(const Settings *settings, Settings *const *others, size_t other_count) {
+    for (size_t i = 0; i < other_count; i++) {
+        SharedTls *tls = others[i]->tls.load(std::memory_order_acquire);
+        if (tls == nullptr || !options_equal(others[i]->options, settings->options, "tls.")) continue;
+        tls->references.fetch_add(1, std::memory_order_relaxed); // theirs keeps it alive
+        return tls;
+    }
+    return nullptr;
 }
 
 int settings_need_tls(Settings *settings, Settings *const *others, size_t other_count, ErrorText *error) {
-    if (settings->tls != nullptr) return WSXDP_OK;
-    for (size_t i = 0; i < other_count; i++) {
-        if (others[i]->tls == nullptr || !options_equal(others[i]->options, settings->options, "tls."))
-            continue;
-        settings->tls = others[i]->tls;
-        settings->tls->references++;
-        return WSXDP_OK;
-    }
-    size_t pin_count = settings->options->count(Option::tls_pin_sha256);
-    const char **pins = static_cast<const char **>(allocate((pin_count + 1) * sizeof(char *)));
-    settings->tls = allocate_object<SharedTls>();
-    int status = WSXDP_E_MEMORY;
-    error->begin(WSXDP_E_MEMORY).add("setting up TLS: out of memory");
-    if (pins != nullptr && settings->tls != nullptr) status = tls_open(settings, pins, error);
-    deallocate(pins);
-    if (status < 0) {
-        deallocate(settings->tls);
-        settings->tls = nullptr;
-        return status;
-    }
-    settings->tls->references = 1;
-    error->clear();
+    if (settings->tls.load(std::memory_order_acquire) != nullptr) return WSXDP_OK;
+    SharedTls *tls = tls_share(settings, others, other_count);
+    int status = tls != nullptr ? WSXDP_OK : tls_make(settings, &tls, error);
+    if (status < 0) return status;
+    // Certificates were read without a lock, which would hold up the stages: of two threads that did so at
+    // the same time the slower one gives up its own.
+    SharedTls *first = nullptr;
+    if (!settings->tls.compare_exchange_strong(first, tls, std::memory_order_acq_rel)) tls_drop(tls);
     return WSXDP_OK;
 }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // A connection's options in the form that the stages use: read once, shared by every connection made with the
 // same ones, never changed. Also holds the TLS context, which is shared by equal tls.* options, so that
-// tickets and trusted certificates are loaded once and not a thousand times.
+// tickets and trusted certificates are loaded once and not a thousand times. It is the one thing here that
+// comes later, and that two threads may want: the caller's, which connects, and that of the stages, which
+// follows a redirect. All else, the counts of references to settings too, is the caller's.
 #pragma once
 #include "../host/resolver.h"
 #include "../http/upgrade.h"
@@ -9,20 +11,22 @@
 #include "../ws/deflate.h"
 #include "../ws/receiver.h"
 #include "options.h"
+#include <atomic>
 
 namespace wx {
 
 enum class Overflow : uint8_t { backpressure, conflate, close };
 
 struct SharedTls {
-    uint32_t references = 0;
+    std::atomic<uint32_t> references{1};
     TlsContext *context = nullptr;
 };
 
 struct Settings {
     uint32_t references = 0;
     Options *options = nullptr;
-    SharedTls *tls = nullptr; // made when the first wss connection wants it
+    // Made when the first wss connection wants it; whoever sees it sees all of it, and it stays.
+    std::atomic<SharedTls *> tls{nullptr};
 
     Overflow overflow;
     ReceiverLimits receiver;
@@ -54,7 +58,8 @@ int settings_new(Options *options, uint64_t inbox_bytes, uint64_t outbox_bytes, 
 // The handle spins (wait=spin): what timestamps=auto means then.
 void settings_spinning(Settings *settings);
 void settings_drop(Settings *settings);
-// Makes sure settings->tls is there; others: settings whose equal TLS context may be shared, or null.
+// Makes sure settings->tls is there; others: settings whose equal TLS context may be shared, or null. Nobody
+// waits for another thread that does the same.
 int settings_need_tls(Settings *settings, Settings *const *others, size_t other_count, ErrorText *error);
 
 // Inbox room that reading keeps free: a TLS record may surface after the bytes that were counted.

@@ -180,8 +180,7 @@ static void follow_redirect(Transport *t, Connection *c, ByteView location) {
         fail(t, c);
         return;
     }
-    if (next.scheme == Scheme::wss && c->settings->tls == nullptr &&
-        settings_need_tls(c->settings, nullptr, 0, &c->error) < 0) {
+    if (next.scheme == Scheme::wss && settings_need_tls(c->settings, nullptr, 0, &c->error) < 0) {
         deallocate(text);
         fail(t, c);
         return;
@@ -266,8 +265,8 @@ static void begin_tls(Transport *t, Connection *c) {
     ticket.decimal(c->url.port);
     const char *name = c->settings->options->text(Option::tls_server_name);
     ByteView host = name[0] ? ByteView(name) : c->url.host;
-    int status =
-        tls_backend()->session_open(c->settings->tls->context, host, ticket.view(), &c->tls, &c->error);
+    const SharedTls *tls = c->settings->tls.load(std::memory_order_acquire);
+    int status = tls_backend()->session_open(tls->context, host, ticket.view(), &c->tls, &c->error);
     if (status < 0) {
         c->tls = nullptr;
         fail(t, c);

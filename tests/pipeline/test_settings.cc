@@ -165,16 +165,16 @@ void test_tls_shared(void **) {
     SharedTls *tls = first.s->tls;
     assert_non_null(tls);
     assert_int_equal(settings_need_tls(first.s, others, 2, &error), WSXDP_OK);
-    assert_ptr_equal(first.s->tls, tls);
-    assert_int_equal(tls->references, 1);
+    assert_ptr_equal(first.s->tls.load(), tls);
+    assert_int_equal(tls->references.load(), 1);
     assert_int_equal(settings_need_tls(same.s, others, 2, &error), WSXDP_OK);
-    assert_ptr_equal(same.s->tls, tls);
-    assert_int_equal(tls->references, 2);
+    assert_ptr_equal(same.s->tls.load(), tls);
+    assert_int_equal(tls->references.load(), 2);
     assert_int_equal(settings_need_tls(other.s, others, 2, &error), WSXDP_OK);
-    assert_ptr_not_equal(other.s->tls, tls);
+    assert_ptr_not_equal(other.s->tls.load(), tls);
     settings_drop(first.s); // the one that made it may go first
     first.s = nullptr;
-    assert_int_equal(tls->references, 1);
+    assert_int_equal(tls->references.load(), 1);
     assert_string_equal(error.text, "");
 }
 
@@ -184,7 +184,7 @@ void test_tls_refused(void **) {
     Made missing(Given{{"tls.ca_file", "/nonexistent/ca.pem"}});
     check_error(settings_need_tls(missing.s, nullptr, 0, &error), error, WSXDP_E_TLS_CA,
                 "/nonexistent/ca.pem");
-    assert_null(missing.s->tls);
+    assert_null(missing.s->tls.load());
     Made pins(Given{{"tls.pin_sha256", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="},
                     {"tls.pin_sha256", "not a pin"}});
     int status = settings_need_tls(pins.s, nullptr, 0, &error);
@@ -200,7 +200,7 @@ void test_tls_refused(void **) {
             break;
         }
         check_error(status, error, WSXDP_E_MEMORY, "memory");
-        assert_null(made.s->tls);
+        assert_null(made.s->tls.load());
     }
 }
 
