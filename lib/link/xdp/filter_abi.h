@@ -42,8 +42,8 @@ enum filter_counter {
     FILTER_COUNTERS
 };
 
-/* Lies directly in front of the packet. User space clears `magic` once it has read it, so that a frame that
-   comes without metadata is not taken for one that has some. */
+/* Lies directly in front of the packet. Nobody clears it: user space tells what an earlier packet left there
+   by its time (stamps.h). */
 #define FILTER_MAGIC 0x77736478u
 struct filter_metadata {
     __u32 magic;

@@ -37,14 +37,7 @@ static void read_stamps(const XdpHost *h, const XskDescriptor &d, FrameId id, Ti
     filter_metadata meta;
     if ((d.address & (h->nic.umem.frame_bytes - 1)) >= sizeof meta) {
         memcpy(&meta, h->nic.umem.base + d.address - sizeof meta, sizeof meta);
-        // What a packet before left there is told by its time; wiping it would make the line travel again.
-        const Nanos entry = static_cast<Nanos>(meta.entry_ns), before = h->stamps[id].entry_ns;
-        if (meta.magic == FILTER_MAGIC && entry != before && entry != -before) {
-            stamps.entry_ns = entry;
-            stamps.nic_ns = static_cast<Nanos>(meta.nic_ns);
-        } else {
-            stamps.entry_ns = before < 0 ? before : -before;
-        }
+        stamps = stamps_of(meta, h->stamps[id].entry_ns, polled);
     }
     h->stamps[id] = stamps;
 }

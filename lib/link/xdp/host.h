@@ -13,6 +13,7 @@
 #include "../poller.h"
 #include "nic.h"
 #include "path.h"
+#include "stamps.h"
 
 namespace wx {
 
@@ -114,15 +115,6 @@ struct SocketProgress {
     uint64_t trickled = 0;  // frames queued when xdp_trickle last looked
     bool stopped = false;   // to be opened again
     Nanos stopped_at = 0;
-};
-
-// What is known of a received frame. Beside the frames and not in them: there each would cost a cache line
-// that the kernel has not just written.
-struct FrameStamps {
-    Nanos entry_ns; // CLOCK_MONOTONIC, the XDP program's entry; < 0: not known, and that of a packet before
-    Nanos nic_ns;
-    Tick polled;
-    Tick processed;
 };
 
 struct XdpHost {

@@ -60,8 +60,7 @@ int finish(Channel *channel, ErrorText *error) {
 // Of the byte that came last.
 void stamp(const XdpHost *h, FrameId frame, ReadStamps *stamps) {
     const FrameStamps *s = &h->stamps[frame];
-    // The program's clock is CLOCK_MONOTONIC, the event's CLOCK_REALTIME.
-    if (s->entry_ns > 0) stamps->kernel_ns = s->entry_ns - h->clock->monotonic_base + h->clock->realtime_base;
+    stamps->kernel_ns = stamps_realtime(s->entry_ns, *h->clock);
     stamps->nic_ns = s->nic_ns;
     stamps->polled = s->polled;
     stamps->processed = s->processed;
