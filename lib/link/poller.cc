@@ -48,7 +48,32 @@ void poller_close(Poller *poller) {
     else
         epoll_end(poller);
     if (poller->event_fd >= 0) close(poller->event_fd);
-    poller->event_fd = -1;
+    if (poller->bell_fd >= 0) close(poller->bell_fd);
+    poller->event_fd = poller->bell_fd = -1;
+}
+
+int poller_add_bell(Poller *poller, int fd) {
+    poller->bell_fd = fd >= 0 ? fd : eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (poller->bell_fd < 0) return errno;
+    return poller_add(poller, poller->bell_fd, Poller::bell_tag, true, false);
+}
+
+void poller_ring(int bell_fd) {
+    uint64_t one = 1;
+    ssize_t done = write(bell_fd, &one, sizeof one);
+    (void)done; // a full counter means it is readable already
+}
+
+int poller_watch_end(Poller *poller, int fd) { return poller_add(poller, fd, Poller::end_tag, true, false); }
+
+bool poller_own(Poller *poller, uint64_t tag) {
+    if (tag == Poller::bell_tag) {
+        uint64_t count;
+        ssize_t done = read(poller->bell_fd, &count, sizeof count);
+        (void)done; // EAGAIN: read already
+    }
+    if (tag == Poller::end_tag) poller->ended = true;
+    return tag >= Poller::end_tag;
 }
 
 const char *poller_name(const Poller *poller) { return poller->kind == PollerKind::poll ? "poll" : "epoll"; }

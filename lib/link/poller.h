@@ -37,6 +37,8 @@ struct PollList {
 struct Poller {
     static constexpr uint64_t own_tag = ~uint64_t{0};       // the eventfd
     static constexpr uint64_t timer_tag = ~uint64_t{0} - 1; // the timerfd
+    static constexpr uint64_t bell_tag = ~uint64_t{0} - 2;  // the bell
+    static constexpr uint64_t end_tag = ~uint64_t{0} - 3;   // a process whose end is watched
     // What a writer adds to the eventfd that does not know the flag `signalled`: apart from our own 1s.
     static constexpr uint64_t foreign_signal = uint64_t{1} << 32;
     static constexpr int batch = 256; // connections served per look; level-triggered, so the rest comes next
@@ -44,6 +46,8 @@ struct Poller {
     int epoll_fd = -1;
     int event_fd = -1;
     int timer_fd = -1;
+    int bell_fd = -1;                   // see poller_add_bell
+    bool ended = false;                 // see poller_watch_end
     Nanos armed_at = never;             // deadline the timer is set to
     uint64_t foreign_due = 0;           // foreign signals that were announced and not read yet
     std::atomic<uint32_t> signalled{0}; // the eventfd holds a 1, or is about to
@@ -64,6 +68,14 @@ int poller_explain(const Poller *poller, int cause, ErrorText *error); // its co
 int poller_wait(Poller *poller, PollerEvent *out, int cap, Nanos timeout_ns);
 void poller_signal(Poller *poller); // any thread; async-signal-safe
 void poller_clear(Poller *poller);
+// An eventfd by which others, in any process, end a wait: what they know of this poller is the descriptor. It
+// is read when a wait reports it, so ringing for nothing costs one short wait. fd: the poller's from now on;
+// -1: one is made. 0, or errno.
+int poller_add_bell(Poller *poller, int fd);
+void poller_ring(int bell_fd); // any thread, any process; async-signal-safe
+// `ended` is set by the wait that finds fd readable: a pidfd whose process has ended, a socket whose peer has
+// gone. 0, or errno. The descriptor stays the caller's, who removes it.
+int poller_watch_end(Poller *poller, int fd);
 // Somebody will write foreign_signal to event_fd, once and some time.
 void poller_expect(Poller *poller);
 // For whoever waits on epoll_fd; CLOCK_MONOTONIC. With poll there is nobody who could.

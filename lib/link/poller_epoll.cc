@@ -77,7 +77,7 @@ int epoll_look(Poller *poller, PollerEvent *out, int cap, Nanos timeout_ns) {
     int filled = 0;
     for (int i = 0; i < count; i++) {
         if (events[i].data.u64 == Poller::timer_tag) timer_ran_out(poller);
-        if (events[i].data.u64 >= Poller::timer_tag) continue;
+        if (poller_own(poller, events[i].data.u64)) continue;
         uint32_t bits = events[i].events;
         out[filled].tag = events[i].data.u64;
         out[filled].readable = (bits & (EPOLLIN | EPOLLRDHUP)) != 0;

@@ -5,6 +5,9 @@
 
 namespace wx {
 
+// poller.cc: an event that is the poller's own is dealt with here and not handed out.
+bool poller_own(Poller *poller, uint64_t tag);
+
 // poller_epoll.cc
 int epoll_open(Poller *poller);
 void epoll_end(Poller *poller);

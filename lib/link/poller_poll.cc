@@ -107,6 +107,10 @@ int poll_look(Poller *poller, PollerEvent *out, int cap, Nanos timeout_ns) {
     for (size_t seen = 1; seen < list->count && filled < ready && filled < cap; seen++, at++) {
         if (at >= list->count) at = 1;
         if (list->entries[at].revents == 0) continue;
+        if (poller_own(poller, list->tags[at])) {
+            ready--;
+            continue;
+        }
         fill(&out[filled++], list->tags[at], list->entries[at].revents);
     }
     list->next = at;

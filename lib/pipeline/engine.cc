@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Opening and ending a handle and its connections. Everything is allocated here; a failure at any step undoes
 // the steps before it, in one place.
-#include "engine.h"
 #include "../base/alloc.h"
+#include "remote.h"
 
 namespace wx {
 
@@ -11,9 +11,6 @@ static int unsupported(ErrorText *error, const char *option, const char *value, 
     error->add(": not in this build; use ").add(instead);
     return WSXDP_E_UNSUPPORTED;
 }
-
-// As the option's choices.
-constexpr int64_t transport_uring = 2, transport_xdp = 3;
 
 static int check_supported(const Options &o, ErrorText *error) {
     static const char *const names[] = {"auto", "socket", "uring", "xdp"};
@@ -35,116 +32,48 @@ static int check_placement(const Options &o, Placement *placement, ErrorText *er
                        "placement=inline or placement='threads: transport+ws'");
 }
 
-static RegionSizes region_sizes(const Options &o) {
-    RegionSizes sizes;
-    auto rounded = [&o](Option option) {
-        return power_of_two_at_least(static_cast<uint64_t>(o.integer(option)));
-    };
-    sizes.connections = rounded(Option::connections_max);
-    sizes.inbox_bytes = rounded(Option::inbox_bytes);
-    sizes.outbox_bytes = rounded(Option::outbox_bytes);
-    sizes.metadata_slots = rounded(Option::metadata_slots);
-    sizes.event_slots = rounded(Option::events_slots);
-    sizes.control_slots = 64;
-    // Every connection may end in the same step, each with two notes.
-    sizes.note_slots = sizes.connections * 2 < 256 ? 256 : sizes.connections * 2;
-    // Of each connection: connect, close, abort, a flush.
-    sizes.command_slots = sizes.connections * 4 < 64 ? 64 : sizes.connections * 4;
-    return sizes;
-}
-
-template <class Slot, class End> static void open_end(End *end, Engine *e, uint64_t offset, uint64_t slots) {
-    RingWords *words = reinterpret_cast<RingWords *>(e->region.base + offset);
-    end->open(words, reinterpret_cast<Slot *>(e->region.base + offset + sizeof(RingWords)), slots);
-}
-
-static void wire_rings(Engine *e) {
-    const RegionLayout &at = e->region.layout;
-    const RegionSizes &n = e->region.sizes;
-    open_end<MetadataSlot>(&e->transport.metadata, e, at.metadata, n.metadata_slots);
-    open_end<MetadataSlot>(&e->ws.metadata, e, at.metadata, n.metadata_slots);
-    open_end<EventSlot>(&e->ws.events, e, at.events, n.event_slots);
-    open_end<EventSlot>(&e->app.events, e, at.events, n.event_slots);
-    open_end<ControlSlot>(&e->ws.control, e, at.control, n.control_slots);
-    open_end<ControlSlot>(&e->transport.control, e, at.control, n.control_slots);
-    open_end<CommandSlot>(&e->app.commands, e, at.commands, n.command_slots);
-    open_end<CommandSlot>(&e->transport.commands, e, at.commands, n.command_slots);
-    open_end<NoteSlot>(&e->transport.notes, e, at.transport_notes, n.note_slots);
-    open_end<NoteSlot>(&e->ws.notes, e, at.transport_notes, n.note_slots);
-    open_end<NoteSlot>(&e->ws.event_notes, e, at.event_notes, n.note_slots);
-    open_end<NoteSlot>(&e->app.notes, e, at.event_notes, n.note_slots);
-}
-
-// Zeroed and not touched: what a connection needs is constructed when there is one, so a handle with room for
-// a thousand and one of them costs the memory of one.
-template <class T> static T *allocate_array(size_t count) {
-    static_assert(alignof(T) <= 16, "the heap's alignment");
-    // NOLINTNEXTLINE(bugprone-sizeof-expression): T may be a pointer
-    return static_cast<T *>(allocate((count ? count : 1) * sizeof(T)));
-}
-
-static int allocate_stages(Engine *e, const Options &o) {
-    size_t connections = e->region.sizes.connections;
-    e->transport.connections = allocate_array<Connection>(connections);
-    e->transport.live = allocate_array<uint32_t>(connections);
-    e->transport.scratch_bytes = static_cast<size_t>(o.integer(Option::socket_read_bytes));
-    if (e->transport.scratch_bytes < tls_record_wire_max) e->transport.scratch_bytes = tls_record_wire_max;
-    e->transport.scratch = static_cast<uint8_t *>(allocate(e->transport.scratch_bytes));
-    e->ws.connections = allocate_array<WsConnection>(connections);
-    e->app.connections = allocate_array<AppConnection>(connections);
-    e->app.live = allocate_array<uint32_t>(connections);
-    e->app.touched = allocate_array<uint32_t>(connections);
-    e->app.held_max = static_cast<size_t>(o.integer(Option::hold_max));
-    e->app.held = allocate_array<Held>(e->app.held_max);
+static int allocate_app(Engine *e, const Options &o, ErrorText *error) {
+    const size_t connections = e->region.sizes.connections;
+    App *app = &e->app;
+    app->connections = allocate_array<AppConnection>(connections);
+    app->live = allocate_array<uint32_t>(connections);
+    app->touched = allocate_array<uint32_t>(connections);
+    app->held_max = static_cast<size_t>(o.integer(Option::hold_max));
+    app->held = allocate_array<Held>(app->held_max);
     e->sender_max = static_cast<size_t>(o.integer(Option::senders_max));
     e->senders = allocate_array<Sender *>(e->sender_max);
     e->generations = allocate_array<uint32_t>(connections);
-    bool all = e->transport.connections && e->transport.live && e->transport.scratch && e->ws.connections &&
-               e->app.connections && e->app.live && e->app.touched && e->app.held && e->senders &&
-               e->generations;
-    if (!all) return WSXDP_E_MEMORY;
-    e->transport.connection_limit = e->ws.connection_limit = e->app.connection_limit = connections;
-    while ((size_t{1} << e->app.generation_shift) < connections) e->app.generation_shift++;
-    return WSXDP_OK;
-}
-
-static void wire_stages(Engine *e) {
-    Clock *clock = e->worker != nullptr ? &e->worker->clock : &e->clock;
-    e->transport.clock = clock;
-    e->transport.poller = e->worker != nullptr ? &e->worker->poller : &e->poller;
-    e->transport.random = &e->transport_random;
-    e->transport.region = &e->region;
-    e->ws.clock = clock;
-    e->app.clock = &e->clock;
-    e->rounds.transport = &e->transport;
-    e->rounds.ws = &e->ws;
-    e->rounds.poller = &e->poller;
-    e->rounds.clock = &e->clock;
-    e->app.random = &e->app_random;
-    wire_rings(e);
-}
-
-static int set_up_worker(Engine *e, const Placement &placement, ErrorText *error) {
-    if (placement.kind == PlacementKind::inline_) return WSXDP_OK;
-    const Options &o = *e->settings->options;
-    const size_t connections = e->region.sizes.connections;
-    e->worker = allocate_object<Worker>();
-    if (e->worker == nullptr) {
+    bool all = app->connections && app->live && app->touched && app->held && e->senders && e->generations;
+    if (!all) {
         error->begin(WSXDP_E_MEMORY).add("opening: out of memory; lower connections.max");
         return WSXDP_E_MEMORY;
     }
-    e->runner = &remote_runner;
-    e->worker->place = placement.places[0];
-    e->worker->app = &e->rounds;
-    e->worker->rounds.transport = &e->transport;
-    e->worker->rounds.ws = &e->ws;
-    e->worker->rounds.wait = e->rounds.wait;
-    e->worker->rounds.spin_ns = e->rounds.spin_ns;
-    return worker_open(e->worker, static_cast<PollerKind>(o.integer(Option::poller)), connections, error);
+    app->connection_limit = connections;
+    while ((size_t{1} << app->generation_shift) < connections) app->generation_shift++;
+    return WSXDP_OK;
+}
+
+static void wire_app(Engine *e) {
+    const RegionLayout &at = e->region.layout;
+    const RegionSizes &n = e->region.sizes;
+    open_end<EventSlot>(&e->app.events, e->region, at.events, n.event_slots);
+    open_end<CommandSlot>(&e->app.commands, e->region, at.commands, n.command_slots);
+    open_end<NoteSlot>(&e->app.notes, e->region, at.event_notes, n.note_slots);
+    e->app.clock = &e->clock;
+    e->app.random = &e->app_random;
+    e->rounds.transport = &e->stages.transport;
+    e->rounds.ws = &e->stages.ws;
+    e->rounds.poller = &e->poller;
+    e->rounds.clock = &e->clock;
+}
+
+static int open_stages(Engine *e, const Placement &placement, ErrorText *error) {
+    if (placement.kind == PlacementKind::threads) return thread_open(e, placement, error);
+    return stages_open(&e->stages, *e->settings->options, &e->region, &e->clock, &e->poller, error);
 }
 
 static int set_up(Engine *e, Options *options, ErrorText *error) {
-    RegionSizes sizes = region_sizes(*options);
+    RegionSizes sizes = stages_region_sizes(*options);
     int status = settings_new(options, sizes.inbox_bytes, sizes.outbox_bytes, &e->settings, error);
     if (status < 0) return status;
     const Options &o = *e->settings->options;
@@ -156,36 +85,18 @@ static int set_up(Engine *e, Options *options, ErrorText *error) {
     if (e->rounds.wait == Wait::spin) settings_spinning(e->settings);
     e->rounds.spin_ns = o.integer(Option::wait_spin_ns);
     system_clock_open(&e->clock);
-    if (system_random_open(&e->transport_random) < 0 || system_random_open(&e->app_random) < 0) {
+    if (system_random_open(&e->app_random) < 0) {
         error->begin(WSXDP_E_SYSTEM).add("the kernel has no getrandom: masks and keys need it");
         return WSXDP_E_SYSTEM;
     }
-    RegionLayout layout = region_layout(sizes, sizeof(MetadataSlot), sizeof(EventSlot), sizeof(ControlSlot),
-                                        sizeof(CommandSlot), sizeof(NoteSlot));
-    status = region_create(&e->region, sizes, layout, error);
+    status = region_create(&e->region, sizes,
+                           stages_region_layout(sizes, shared_words_bytes(sizes.connections)), error);
     if (status >= 0)
         status = poller_open(&e->poller, static_cast<PollerKind>(o.integer(Option::poller)), error);
+    if (status >= 0) status = allocate_app(e, o, error);
     if (status < 0) return status;
-    if (allocate_stages(e, o) < 0) {
-        error->begin(WSXDP_E_MEMORY).add("opening: out of memory; lower connections.max");
-        return WSXDP_E_MEMORY;
-    }
-    status = set_up_worker(e, placement, error);
-    if (status >= 0) wire_stages(e);
-    return status;
-}
-
-static int set_up_xdp(Engine *e, ErrorText *error) {
-    const Options &o = *e->settings->options;
-    if (o.integer(Option::transport) != transport_xdp) return WSXDP_OK;
-    XdpPlace place = {e->transport.poller, e->transport.clock, &e->transport_random,
-                      e->region.sizes.connections};
-    int status = xdp_transport_open(&o, place, &e->xdp, error);
-    if (status < 0) return status;
-    e->transport.link = &xdp_link;
-    e->transport.driver = &xdp_driver;
-    e->transport.link_context = xdp_transport_host(e->xdp);
-    return WSXDP_OK;
+    wire_app(e);
+    return open_stages(e, placement, error);
 }
 
 int engine_open(const char *url, Options *options, Engine **out, ErrorText *error) {
@@ -197,8 +108,6 @@ int engine_open(const char *url, Options *options, Engine **out, ErrorText *erro
         return WSXDP_E_MEMORY;
     }
     int status = set_up(e, options, error);
-    if (status >= 0) status = set_up_xdp(e, error);
-    if (status >= 0 && e->worker != nullptr) status = worker_start(e->worker, error);
     if (status >= 0 && url != nullptr) status = engine_connect(e, url, nullptr, &e->first_id, error);
     if (status < 0) {
         engine_free(e);
@@ -210,31 +119,11 @@ int engine_open(const char *url, Options *options, Engine **out, ErrorText *erro
 
 // ---- connect ----
 
-// Views in c->url and c->proxy point into text that the connection or its settings own.
-static int parse_urls(Connection *c, const char *url, ErrorText *error) {
-    c->url_text = duplicate_text(url, strlen(url));
-    if (c->url_text == nullptr) {
-        error->begin(WSXDP_E_MEMORY).add("connecting: out of memory");
-        return WSXDP_E_MEMORY;
-    }
-    int status = url_parse(ByteView(c->url_text), &c->url, error);
-    const char *proxy = c->settings->options->text(Option::proxy);
-    if (status < 0 || proxy[0] == 0) return status;
-    c->has_proxy = true;
-    return proxy_url_parse(ByteView(proxy), &c->proxy, error);
-}
-
 static int need_tls(Engine *e, Connection *c, ErrorText *error) {
-    if (c->url.scheme != Scheme::wss) return WSXDP_OK;
-    if (!tls_backend()->available) {
-        error->begin(WSXDP_E_UNSUPPORTED)
-            .add("wss:// is not in this build (TLS=none); build with TLS=openssl");
-        return WSXDP_E_UNSUPPORTED;
-    }
-    int status = settings_need_tls(c->settings, &e->settings, 1, error);
-    for (size_t i = 0; i < e->app.live_count && c->settings->tls == nullptr && status >= 0; i++)
-        status = settings_need_tls(c->settings, &e->app.connections[e->app.live[i]].settings, 1, error);
-    return status;
+    if (c->url.scheme != Scheme::wss || settings_share_tls(c->settings, e->settings)) return WSXDP_OK;
+    for (size_t i = 0; i < e->app.live_count; i++)
+        if (settings_share_tls(c->settings, e->app.connections[e->app.live[i]].settings)) return WSXDP_OK;
+    return settings_need_tls(c->settings, error);
 }
 
 static int choose_settings(Engine *e, const Options *options, Settings **out, ErrorText *error) {
@@ -265,9 +154,6 @@ static int choose_settings(Engine *e, const Options *options, Settings **out, Er
 
 static void attach(Engine *e, Connection *c) {
     const RegionSizes &sizes = e->region.sizes;
-    c->inbox.open(&c->area.words->inbox, c->area.inbox, sizes.inbox_bytes);
-    c->outbox.open(&c->area.words->outbox, c->area.outbox, sizes.outbox_bytes);
-    ws_attach(&e->ws, c->index, c->area, sizes.inbox_bytes, c->settings);
     AppConnection *a = &e->app.connections[c->index];
     *a = AppConnection();
     uint32_t generation_max = UINT32_MAX >> e->app.generation_shift;
@@ -287,11 +173,7 @@ static void attach(Engine *e, Connection *c) {
 
 static int prepare(Engine *e, Connection *c, const char *url, const Options *options, ErrorText *error) {
     int status = choose_settings(e, options, &c->settings, error);
-    if (status >= 0) status = parse_urls(c, url, error);
-    if (status >= 0) {
-        status = upgrade_check_request(&e->app_random, c);
-        if (status < 0) *error = c->error;
-    }
+    if (status >= 0) status = connection_prepare(c, &e->app_random, url, error);
     if (status >= 0) status = need_tls(e, c, error);
     if (status >= 0) status = region_map_connection(&e->region, c->index, &c->area, error);
     bool prefault = e->settings->options->flag(Option::inbox_prefault) && e->app.live_count < direct_max;
@@ -302,32 +184,31 @@ static int prepare(Engine *e, Connection *c, const char *url, const Options *opt
 }
 
 int engine_connect(Engine *e, const char *url, const Options *options, uint32_t *id, ErrorText *error) {
-    Connection *c = e->runner->seat(e);
-    if (c == nullptr) {
+    uint32_t index = 0;
+    if (!e->runner->seat(e, &index)) {
         error->begin(WSXDP_E_CONNECTIONS).add("connections.max=");
         error->number(e->settings->options->integer(Option::connections_max))
             .add(" connections exist; raise it");
         return WSXDP_E_CONNECTIONS;
     }
+    Connection *c = e->runner->blank(e, index);
     new (c) Connection();
-    c->index = static_cast<uint32_t>(c - e->transport.connections);
+    c->index = index;
     int status = prepare(e, c, url, options, error);
     if (status >= 0 && e->app.commands.room() == 0) {
         error->begin(WSXDP_E_AGAIN).add("the command queue is full; poll, then try again");
         status = WSXDP_E_AGAIN;
     }
+    if (status >= 0) status = e->runner->attach(e, c, error);
     if (status < 0) {
         if (c->area.words != nullptr) region_unmap_connection(&e->region, c->index, &c->area);
         free_secret_text(c->url_text);
         settings_drop(c->settings);
-        uint32_t index = c->index;
         *c = Connection();
         c->index = index;
         return status;
     }
     attach(e, c);
-    transport_prepare(c);
-    if (e->runner->attached != nullptr) e->runner->attached(e, c->index);
     CommandSlot *slot = e->app.commands.claim();
     *slot = CommandSlot();
     slot->index = c->index;
@@ -342,8 +223,7 @@ int engine_connect(Engine *e, const char *url, const Options *options, uint32_t 
 // ---- the end ----
 
 void engine_drop(Engine *e, uint32_t index, ConnectionArea *area, Settings *settings) {
-    ws_detach(&e->ws, index);
-    transport_retire(&e->transport, &e->transport.connections[index]);
+    stages_detach(&e->stages, index);
     region_unmap_connection(&e->region, index, area);
     settings_drop(settings);
 }
@@ -368,10 +248,6 @@ void engine_retire(Engine *e, AppConnection *a) {
 }
 
 static void free_arrays(Engine *e) {
-    deallocate(e->transport.connections);
-    deallocate(e->transport.live);
-    deallocate(e->transport.scratch);
-    deallocate(e->ws.connections);
     deallocate(e->app.connections);
     deallocate(e->app.live);
     deallocate(e->app.touched);
@@ -387,9 +263,9 @@ void engine_free(Engine *e) {
     // Senders that the caller forgot: their threads must be done with them by now.
     while (e->sender_count != 0) sender_destroy(e->senders[--e->sender_count]);
     free_arrays(e);
-    xdp_transport_close(e->xdp);
-    if (e->worker != nullptr) worker_close(e->worker);
-    deallocate(e->worker);
+    stages_close(&e->stages);
+    thread_close(e);
+    remote_close(e);
     poller_close(&e->poller);
     region_free(&e->region);
     settings_drop(e->settings);

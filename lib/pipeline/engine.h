@@ -5,10 +5,10 @@
 // info).
 #pragma once
 #include "app.h"
+#include "placement.h"
 #include "rounds.h"
 #include "sender.h"
-#include "worker.h"
-#include "xdp.h"
+#include "stages.h"
 
 namespace wx {
 
@@ -24,17 +24,24 @@ struct Runner {
     bool (*busy)(Engine *e);                    // poll has something to do or to tell
     bool (*wants_room)(const Engine *e);        // something waits for what the next release gives back
     Nanos (*deadline)(const Engine *e);
-    void (*before_sleep)(Engine *e);             // the host will wait on the descriptor
-    uint64_t (*changes)(const Engine *e);        // of states: cold work that may allocate
-    uint64_t (*allocations)(const Engine *e);    // besides those of the caller's thread
-    Connection *(*seat)(Engine *e);              // for a new connection, nullptr: all are taken
-    void (*attached)(Engine *e, uint32_t index); // it has sat down
+    void (*before_sleep)(Engine *e);                 // the host will wait on the descriptor
+    uint64_t (*changes)(const Engine *e);            // of states: cold work that may allocate
+    uint64_t (*allocations)(const Engine *e);        // besides those of the caller's thread
+    bool (*seat)(Engine *e, uint32_t *index);        // a free one for a new connection; false: all are taken
+    Connection *(*blank)(Engine *e, uint32_t index); // what the connection is prepared in
+    int (*attach)(Engine *e, Connection *c, ErrorText *error); // prepared: to whoever runs the stages
     void (*retire)(Engine *e, uint32_t index, const ConnectionArea &area, Settings *settings);
     void (*stop)(Engine *e);                    // before the end: nobody runs the stages any more
     void (*publish)(Engine *e, uint32_t index); // facts of a connection, of all with every_connection
     int (*info)(Engine *e, uint32_t index, const char *what, Writer *out, bool *known);
+    // Looks after who runs the stages and tells what happened to them; null: there is nobody to look after.
+    size_t (*supervise)(Engine *e, Nanos now, wsxdp_event *events, size_t cap);
 };
-extern const Runner inline_runner, remote_runner;
+extern const Runner inline_runner, thread_runner, process_runner;
+
+struct Remote;       // the caller's side of a worker
+struct WorkerThread; // thread.cc's
+struct Helper;       // process.cc's
 
 struct Engine {
     const Runner *runner = &inline_runner;
@@ -49,17 +56,16 @@ struct Engine {
     uint64_t allocations = 0;
     uint32_t first_id = 0;
     Clock clock;
-    SystemRandom transport_random;
     SystemRandom app_random;
     Region region;
     Poller poller;
-    XdpTransport *xdp = nullptr; // with transport=xdp
-    Transport transport;
-    WsStage ws;
+    Stages stages; // wherever they run, as long as it is in this process
     App app;
     Settings *settings = nullptr; // of wsxdp_open
     uint32_t *generations = nullptr;
-    Worker *worker = nullptr; // remote_runner's
+    Remote *remote = nullptr; // with a worker
+    WorkerThread *thread = nullptr;
+    Helper *helper = nullptr;
     Sender **senders = nullptr;
     size_t sender_count = 0;
     size_t sender_max = 0;
@@ -72,6 +78,10 @@ void engine_free(Engine *e);
 void engine_retire(Engine *e, AppConnection *c);
 // What is left of a connection once the stages have let go of it.
 void engine_drop(Engine *e, uint32_t index, ConnectionArea *area, Settings *settings);
+
+// thread.cc: a worker in a thread of its own, with the stages.
+int thread_open(Engine *e, const Placement &placement, ErrorText *error);
+void thread_close(Engine *e);
 
 int engine_poll(Engine *e, wsxdp_event *events, size_t cap, int64_t timeout_ns);
 int engine_release(Engine *e);

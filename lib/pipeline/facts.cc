@@ -132,7 +132,7 @@ int engine_info(Engine *e, AppConnection *a, const char *what, Writer *out) {
     int status =
         e->runner->info(e, a != nullptr ? app_index(&e->app, a) : every_connection, what, out, &known);
     if (status < 0 || known) return status;
-    const bool xdp = e->transport.driver != nullptr && equal(name.first(4), ByteView("xdp."));
+    const bool xdp = e->stages.transport.driver != nullptr && equal(name.first(4), ByteView("xdp."));
     return no_fact(e, name, a != nullptr || xdp ? "" : "of the handle ");
 }
 

@@ -18,7 +18,7 @@ static inline void end_round(Engine *e) {
     // With conflate, what is old makes way and the network is read on, until the caller can keep up again.
     for (int i = 0; i < settle_rounds && app_under_pressure(&e->app) && app_conflate(&e->app); i++) {
         rounds_run_ws(&e->rounds);
-        transport_step(&e->transport, e->clock.ticks(), nullptr, 0);
+        transport_step(&e->stages.transport, e->clock.ticks(), nullptr, 0);
         rounds_run_ws(&e->rounds);
     }
 }
@@ -26,42 +26,50 @@ static inline void end_round(Engine *e) {
 // ---- what the caller asks ----
 
 static void inline_flush(Engine *e, AppConnection *c) {
-    if (c != nullptr) transport_flush(&e->transport, &e->transport.connections[app_index(&e->app, c)]);
+    if (c != nullptr)
+        transport_flush(&e->stages.transport, &e->stages.transport.connections[app_index(&e->app, c)]);
     for (size_t i = 0; i < e->app.live_count && c == nullptr; i++)
-        transport_flush(&e->transport, &e->transport.connections[e->app.live[i]]);
-    transport_send(&e->transport);
+        transport_flush(&e->stages.transport, &e->stages.transport.connections[e->app.live[i]]);
+    transport_send(&e->stages.transport);
 }
 
 static bool inline_busy(Engine *e) {
-    return e->app.events.ready() != 0 || e->ws.metadata.ready() != 0 || e->transport.commands.ready() != 0 ||
-           e->transport.control.ready() != 0 || transport_has_silent_input(&e->transport) ||
-           engine_disturbed(e);
+    return e->app.events.ready() != 0 || e->stages.ws.metadata.ready() != 0 ||
+           e->stages.transport.commands.ready() != 0 || e->stages.transport.control.ready() != 0 ||
+           transport_has_silent_input(&e->stages.transport) || engine_disturbed(e);
 }
 
 // A connection that is out of the poller goes on with what the next release gives back.
 static bool inline_wants_room(const Engine *e) {
-    return e->transport.stalled_count != 0 || e->ws.blocked_count != 0;
+    return e->stages.transport.stalled_count != 0 || e->stages.ws.blocked_count != 0;
 }
 
 static Nanos inline_deadline(const Engine *e) {
-    bool commands_wait = e->app.commands.tail != e->transport.commands.head;
+    bool commands_wait = e->app.commands.tail != e->stages.transport.commands.head;
     if (commands_wait || e->corked || e->app.events.tail_seen != e->app.events.head) return 0;
-    return transport_deadline(&e->transport);
+    return transport_deadline(&e->stages.transport);
 }
 
 static void inline_before_sleep(Engine *e) {
-    if (e->transport.unpolled) transport_rejoin_poller(&e->transport);
+    if (e->stages.transport.unpolled) transport_rejoin_poller(&e->stages.transport);
 }
 
-static uint64_t inline_changes(const Engine *e) { return e->transport.changes; }
+static uint64_t inline_changes(const Engine *e) { return e->stages.transport.changes; }
 
 static uint64_t inline_allocations(const Engine *) { return 0; }
 
-static Connection *inline_seat(Engine *e) {
+static bool inline_seat(Engine *e, uint32_t *index) {
     size_t limit = static_cast<size_t>(e->settings->options->integer(Option::connections_max));
-    for (size_t i = 0; i < limit; i++)
-        if (e->app.connections[i].id == 0) return &e->transport.connections[i];
-    return nullptr;
+    for (*index = 0; *index < limit; ++*index)
+        if (e->app.connections[*index].id == 0) return true;
+    return false;
+}
+
+static Connection *inline_blank(Engine *e, uint32_t index) { return &e->stages.transport.connections[index]; }
+
+static int inline_attach(Engine *e, Connection *c, ErrorText *) {
+    stages_attach(&e->stages, c);
+    return WSXDP_OK;
 }
 
 static void inline_retire(Engine *e, uint32_t index, const ConnectionArea &area, Settings *settings) {
@@ -134,7 +142,8 @@ static size_t run_until_event(Engine *e, wsxdp_event *events, size_t cap, int64_
         now = e->clock.monotonic(e->clock.ticks());
         if (timeout_ns == 0 && (!moved || ++rounds == settle_rounds)) return 0;
         if (timeout_ns > 0 && now >= plan.until) return 0;
-        look = timeout_ns == 0 || moved || now < plan.spin_until || transport_has_silent_input(&e->transport);
+        look = timeout_ns == 0 || moved || now < plan.spin_until ||
+               transport_has_silent_input(&e->stages.transport);
         if (look && !moved && !read_directly) cpu_relax();
     }
 }
@@ -154,8 +163,9 @@ const Runner inline_runner = {inline_collect,  inline_flush,
                               inline_busy,     inline_wants_room,
                               inline_deadline, inline_before_sleep,
                               inline_changes,  inline_allocations,
-                              inline_seat,     nullptr,
-                              inline_retire,   nullptr,
-                              inline_publish,  inline_info};
+                              inline_seat,     inline_blank,
+                              inline_attach,   inline_retire,
+                              nullptr,         inline_publish,
+                              inline_info,     nullptr};
 
 } // namespace wx

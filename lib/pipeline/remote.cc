@@ -4,8 +4,10 @@
 // which the worker signals when somebody sleeps on it. A connection's index is used again only when the
 // worker has let go of it. The worst case accepted is a worker that does not come round within
 // question_patience: facts are then those told before.
-#include "engine.h"
-#include "published.h"
+#include "remote.h"
+#include "../base/alloc.h"
+#include <sched.h>
+#include <string.h>
 
 namespace wx {
 
@@ -25,48 +27,60 @@ static void ask_flush(Engine *e, AppConnection *c) {
     e->app.commands.publish();
 }
 
-static void remote_flush(Engine *e, AppConnection *c) {
+void remote_flush(Engine *e, AppConnection *c) {
     const uint64_t before = e->app.commands.published_tail;
     if (c != nullptr) ask_flush(e, c);
     for (size_t i = 0; i < e->app.live_count && c == nullptr; i++)
         ask_flush(e, &e->app.connections[e->app.live[i]]);
-    if (e->app.commands.published_tail != before) worker_ring(e->worker);
+    if (e->app.commands.published_tail != before) remote_told(e);
 }
 
-static void remote_told(Engine *e) { worker_ring(e->worker); }
+void remote_told(Engine *e) { wake(&e->remote->words->asleep, e->remote->bell); }
 
-static void remote_released(Engine *e) { worker_room(e->worker); }
+void remote_released(Engine *e) {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    std::atomic<uint32_t> *wanted = &e->remote->words->wants_room;
+    if (wanted->load(std::memory_order_relaxed) == 0) return;
+    wanted->exchange(0, std::memory_order_seq_cst);
+    remote_told(e);
+}
 
-static bool remote_busy(Engine *e) {
+bool remote_busy(Engine *e) {
     return e->app.events.ready() != 0 || engine_disturbed(e) || app_writable(&e->app);
 }
 
-static bool remote_wants_room(const Engine *e) {
-    return e->worker->wants_room.load(std::memory_order_acquire) != 0;
+bool remote_wants_room(const Engine *e) {
+    return e->remote->words->wants_room.load(std::memory_order_acquire) != 0;
 }
 
-static Nanos remote_deadline(const Engine *e) {
+Nanos remote_deadline(const Engine *e) {
     return e->corked || e->app.events.tail_seen != e->app.events.head ? 0 : never;
 }
 
 // Before the look at the outboxes: what becomes free after it is told.
 static void expect_room(Engine *e) {
     const uint32_t waits = e->app.writable_waiters != 0;
-    if (e->worker->waits_for_room.load(std::memory_order_relaxed) != waits)
-        e->worker->waits_for_room.exchange(waits, std::memory_order_seq_cst);
+    if (e->remote->words->waits_for_room.load(std::memory_order_relaxed) != waits)
+        e->remote->words->waits_for_room.exchange(waits, std::memory_order_seq_cst);
 }
 
-static uint64_t remote_changes(const Engine *e) { return e->app.changes; }
+void remote_before_sleep(Engine *e) {
+    expect_room(e);
+    e->remote->words->app_asleep.exchange(1, std::memory_order_seq_cst); // pairs with wake
+}
 
-static uint64_t remote_allocations(const Engine *e) {
-    return e->worker->allocations.load(std::memory_order_relaxed);
+uint64_t remote_changes(const Engine *e) { return e->app.changes; }
+
+uint64_t remote_allocations(const Engine *e) {
+    return e->remote->words->allocations.load(std::memory_order_relaxed);
 }
 
 // ---- seats ----
 
 static void reap(Engine *e) {
-    Worker *w = e->worker;
+    Remote *w = e->remote;
     for (uint32_t i = 0; i < e->app.connection_limit && w->leaving_count != 0; i++) {
+        if (w->leaving[i].settings == nullptr) continue;
         if (w->seats[i].load(std::memory_order_acquire) != Seat::left) continue;
         region_unmap_connection(&e->region, i, &w->leaving[i].area);
         settings_drop(w->leaving[i].settings);
@@ -76,47 +90,74 @@ static void reap(Engine *e) {
     }
 }
 
-static Connection *free_seat(Engine *e) {
-    if (e->worker->leaving_count != 0) reap(e);
+static bool free_seat(Engine *e, uint32_t *index) {
+    if (e->remote->leaving_count != 0) reap(e);
     const size_t limit = static_cast<size_t>(e->settings->options->integer(Option::connections_max));
-    for (size_t i = 0; i < limit; i++) {
-        if (e->worker->seats[i].load(std::memory_order_acquire) != Seat::free) continue;
-        return &e->transport.connections[i];
+    for (uint32_t i = 0; i < limit; i++) {
+        // Our own knowledge first: the word is the worker's to write, too.
+        if (e->app.connections[i].id != 0 || e->remote->leaving[i].settings != nullptr) continue;
+        *index = i;
+        return true;
     }
-    return nullptr;
+    return false;
+}
+
+static bool await_left(const Remote *r, uint32_t index) {
+    const Nanos end = monotonic_ns() + question_patience;
+    while (r->seats[index].load(std::memory_order_acquire) != Seat::left) {
+        if (monotonic_ns() >= end) return false;
+        sched_yield();
+    }
+    return true;
 }
 
 // Where all are taken and some are being left, one of those will do.
-static Connection *remote_seat(Engine *e) {
-    Connection *seat = free_seat(e);
-    for (uint32_t i = 0; i < e->app.connection_limit && e->worker->leaving_count != 0 && seat == nullptr;
-         i++) {
-        if (e->worker->leaving[i].settings == nullptr || !worker_await_leaving(e->worker, i)) continue;
-        seat = free_seat(e);
+bool remote_seat(Engine *e, uint32_t *index) {
+    if (free_seat(e, index)) return true;
+    for (uint32_t i = 0; i < e->app.connection_limit && e->remote->leaving_count != 0; i++) {
+        if (e->remote->leaving[i].settings == nullptr || !await_left(e->remote, i)) continue;
+        if (free_seat(e, index)) return true;
     }
-    return seat;
+    return false;
 }
 
-static void remote_attached(Engine *e, uint32_t index) {
-    e->worker->seats[index].store(Seat::taken, std::memory_order_relaxed);
+void remote_retire(Engine *e, uint32_t index, const ConnectionArea &area, Settings *settings) {
+    e->remote->leaving[index] = Leaving{area, settings};
+    e->remote->leaving_count++;
+    e->remote->seats[index].store(Seat::leaving, std::memory_order_release);
+    e->remote->words->leave_asked.exchange(1, std::memory_order_seq_cst);
+    remote_told(e);
 }
 
-static void remote_retire(Engine *e, uint32_t index, const ConnectionArea &area, Settings *settings) {
-    e->worker->leaving[index] = Leaving{area, settings};
-    e->worker->leaving_count++;
-    worker_leave(e->worker, index);
-}
-
-// Whatever the thread had not let go of when it ended.
-static void remote_stop(Engine *e) {
-    Worker *w = e->worker;
-    worker_stop(w);
-    for (uint32_t i = 0; i < e->app.connection_limit && w->leaving_count != 0; i++) {
+void remote_drop_leaving(Engine *e) {
+    Remote *w = e->remote;
+    for (uint32_t i = 0; w != nullptr && i < e->app.connection_limit && w->leaving_count != 0; i++) {
         if (w->leaving[i].settings == nullptr) continue;
         engine_drop(e, i, &w->leaving[i].area, w->leaving[i].settings);
         w->leaving[i] = Leaving();
         w->leaving_count--;
     }
+}
+
+int remote_open(Engine *e, ErrorText *error) {
+    if (int cause = poller_add_bell(&e->poller, -1)) return poller_explain(&e->poller, cause, error);
+    e->remote = allocate_object<Remote>();
+    if (e->remote != nullptr) e->remote->leaving = allocate_array<Leaving>(e->region.sizes.connections);
+    if (e->remote == nullptr || e->remote->leaving == nullptr) {
+        error->begin(WSXDP_E_MEMORY).add("opening: out of memory; lower connections.max");
+        return WSXDP_E_MEMORY;
+    }
+    SharedWords *shared = reinterpret_cast<SharedWords *>(e->region.base + e->region.layout.shared);
+    e->remote->words = &shared->worker;
+    e->remote->seats = shared->seats;
+    return WSXDP_OK;
+}
+
+void remote_close(Engine *e) {
+    if (e->remote == nullptr) return;
+    deallocate(e->remote->leaving);
+    deallocate(e->remote);
+    e->remote = nullptr;
 }
 
 // ---- poll ----
@@ -128,7 +169,7 @@ static size_t collect_now(Engine *e, wsxdp_event *events, size_t cap) {
     // Bytes given back without an event are free at once: what needs their room may be waited for.
     if (filled == 0 && e->app.events.head != e->app.events.released_head) {
         app_release(&e->app);
-        worker_room(e->worker);
+        remote_released(e);
     }
     return filled;
 }
@@ -137,14 +178,18 @@ static void sleep_until(Engine *e, Nanos now, Nanos until) {
     PollerEvent none[1]; // nothing but our own descriptors is in this poller
     Nanos span = until == never ? -1 : (until > now ? until - now : 0);
     e->rounds.sleeping.exchange(1, std::memory_order_seq_cst); // before the last look; pairs with rounds_wake
+    remote_before_sleep(e);
     if (remote_busy(e)) span = 0;
     (void)poller_wait(&e->poller, none, 1, span);
     if (!e->fd_used) e->rounds.sleeping.store(0, std::memory_order_relaxed);
+    e->remote->words->app_asleep.store(0, std::memory_order_relaxed);
     poller_clear(&e->poller);
 }
 
-static size_t remote_collect(Engine *e, wsxdp_event *events, size_t cap, int64_t timeout_ns) {
-    if (e->worker->leaving_count != 0) reap(e);
+size_t remote_collect(Engine *e, wsxdp_event *events, size_t cap, int64_t timeout_ns) {
+    if (e->remote->leaving_count != 0) reap(e);
+    PollerEvent none[1];
+    if (e->fd_used) (void)poller_wait(&e->poller, none, 1, 0); // the bell may have rung
     // Here and not only when nothing is there: who always finds something needs a true clock as well.
     Nanos now = e->clock.monotonic(rounds_begin(&e->rounds));
     const Nanos until = timeout_ns < 0 || timeout_ns > never - now ? never : now + timeout_ns;
@@ -161,7 +206,8 @@ static size_t remote_collect(Engine *e, wsxdp_event *events, size_t cap, int64_t
         }
         if (e->senders_waiting) engine_drain_senders(e);
         now = e->clock.monotonic(rounds_begin(&e->rounds));
-        if (now >= until) return 0;
+        if (e->runner->supervise != nullptr) filled = e->runner->supervise(e, now, events, cap);
+        if (filled != 0 || now >= until) return filled;
         if (now < spin_until)
             cpu_relax();
         else
@@ -172,26 +218,40 @@ static size_t remote_collect(Engine *e, wsxdp_event *events, size_t cap, int64_t
 
 // ---- facts ----
 
-static void remote_publish(Engine *e, uint32_t index) {
-    (void)worker_ask(e->worker, Question::Kind::publish, index, "");
+// false: the worker does not answer.
+static bool ask(Engine *e, Question::Kind kind, uint32_t index, const char *what) {
+    Question *q = &e->remote->words->question;
+    // One that was given up and answered since.
+    if (q->state.load(std::memory_order_acquire) == Question::State::asked) return false;
+    q->kind = kind;
+    q->index = index;
+    memset(q->what, 0, sizeof q->what);
+    memcpy(q->what, what, strlen(what));
+    q->state.store(Question::State::asked, std::memory_order_seq_cst);
+    remote_told(e);
+    const Nanos end = monotonic_ns() + question_patience;
+    while (q->state.load(std::memory_order_acquire) != Question::State::answered) {
+        if (monotonic_ns() >= end) return false;
+        sched_yield();
+    }
+    q->state.store(Question::State::none, std::memory_order_relaxed);
+    return true;
 }
 
-static int remote_info(Engine *e, uint32_t index, const char *what, Writer *out, bool *known) {
+void remote_publish(Engine *e, uint32_t index) { (void)ask(e, Question::Kind::publish, index, ""); }
+
+int remote_info(Engine *e, uint32_t index, const char *what, Writer *out, bool *known) {
     *known = false;
-    const Question &q = e->worker->question;
+    const Question &q = e->remote->words->question;
     if (strlen(what) >= sizeof q.what) return WSXDP_OK; // no fact has such a name
-    if (!worker_ask(e->worker, Question::Kind::info, index, what)) {
-        e->app.error.begin(WSXDP_E_AGAIN).add("the thread that runs the stages does not answer; try again");
+    if (!ask(e, Question::Kind::info, index, what)) {
+        e->app.error.begin(WSXDP_E_AGAIN).add("what runs the stages does not answer; try again");
         return WSXDP_E_AGAIN;
     }
-    *known = q.known;
-    out->bytes(ByteView(q.answer, q.size));
+    *known = q.known != 0;
+    const uint32_t size = q.size; // read once: it is the worker's to change
+    out->bytes(ByteView(q.answer, size < sizeof q.answer ? size : sizeof q.answer));
     return WSXDP_OK;
 }
-
-const Runner remote_runner = {remote_collect, remote_flush,       remote_told,     remote_released,
-                              remote_busy,    remote_wants_room,  remote_deadline, expect_room,
-                              remote_changes, remote_allocations, remote_seat,     remote_attached,
-                              remote_retire,  remote_stop,        remote_publish,  remote_info};
 
 } // namespace wx

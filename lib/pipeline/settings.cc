@@ -172,27 +172,28 @@ static int tls_make(const Settings *settings, SharedTls **out, ErrorText *error)
     return WSXDP_OK;
 }
 
-// One that is there and equal, with a reference for the asker; or null.
-static SharedTls *tls_share(const Settings *settings, Settings *const *others, size_t other_count) {
-    for (size_t i = 0; i < other_count; i++) {
-        SharedTls *tls = others[i]->tls.load(std::memory_order_acquire);
-        if (tls == nullptr || !options_equal(others[i]->options, settings->options, "tls.")) continue;
-        tls->references.fetch_add(1, std::memory_order_relaxed); // theirs keeps it alive
-        return tls;
-    }
-    return nullptr;
-}
-
-int settings_need_tls(Settings *settings, Settings *const *others, size_t other_count, ErrorText *error) {
-    if (settings->tls.load(std::memory_order_acquire) != nullptr) return WSXDP_OK;
-    SharedTls *tls = tls_share(settings, others, other_count);
-    int status = tls != nullptr ? WSXDP_OK : tls_make(settings, &tls, error);
-    if (status < 0) return status;
-    // Certificates were read without a lock, which would hold up the stages: of two threads that did so at
-    // the same time the slower one gives up its own.
+// Certificates were read without a lock, which would hold up the stages: of two threads that did so at the
+// same time the slower one gives up its own.
+static void publish_tls(Settings *settings, SharedTls *tls) {
     SharedTls *first = nullptr;
     if (!settings->tls.compare_exchange_strong(first, tls, std::memory_order_acq_rel)) tls_drop(tls);
-    return WSXDP_OK;
+}
+
+bool settings_share_tls(Settings *settings, const Settings *other) {
+    if (settings->tls.load(std::memory_order_acquire) != nullptr) return true;
+    SharedTls *tls = other->tls.load(std::memory_order_acquire);
+    if (tls == nullptr || !options_equal(other->options, settings->options, "tls.")) return false;
+    tls->references.fetch_add(1, std::memory_order_relaxed); // theirs keeps it alive
+    publish_tls(settings, tls);
+    return true;
+}
+
+int settings_need_tls(Settings *settings, ErrorText *error) {
+    if (settings->tls.load(std::memory_order_acquire) != nullptr) return WSXDP_OK;
+    SharedTls *tls = nullptr;
+    int status = tls_make(settings, &tls, error);
+    if (status >= 0) publish_tls(settings, tls);
+    return status;
 }
 
 } // namespace wx

@@ -58,9 +58,11 @@ int settings_new(Options *options, uint64_t inbox_bytes, uint64_t outbox_bytes, 
 // The handle spins (wait=spin): what timestamps=auto means then.
 void settings_spinning(Settings *settings);
 void settings_drop(Settings *settings);
-// Makes sure settings->tls is there; others: settings whose equal TLS context may be shared, or null. Nobody
-// waits for another thread that does the same.
-int settings_need_tls(Settings *settings, Settings *const *others, size_t other_count, ErrorText *error);
+// Takes the other's TLS context if there is one by equal options; whether settings->tls is there now.
+bool settings_share_tls(Settings *settings, const Settings *other);
+// Makes settings->tls if it is not there. Nobody waits for another thread that does the same. E_TLS_... with
+// a sentence.
+int settings_need_tls(Settings *settings, ErrorText *error);
 
 // Inbox room that reading keeps free: a TLS record may surface after the bytes that were counted.
 constexpr uint64_t inbox_slack_bytes = tls_record_plain_max + 1024;

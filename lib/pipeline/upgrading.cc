@@ -180,7 +180,7 @@ static void follow_redirect(Transport *t, Connection *c, ByteView location) {
         fail(t, c);
         return;
     }
-    if (next.scheme == Scheme::wss && settings_need_tls(c->settings, nullptr, 0, &c->error) < 0) {
+    if (next.scheme == Scheme::wss && settings_need_tls(c->settings, &c->error) < 0) {
         deallocate(text);
         fail(t, c);
         return;

@@ -1,78 +1,38 @@
 // SPDX-License-Identifier: MIT
-// A thread of our own that runs transport and ws while the caller has the app stage alone. What the two sides
-// say to each other goes through the rings; here is what else there is: the thread, its poller, who wakes
-// whom, facts that are asked for, and connections that leave.
+// Runs transport and ws beside the caller: the loop of a thread or a process of their own. What it does for
+// the caller's side besides is in shared.h.
 #pragma once
-#include "../ring/wait.h"
 #include "placement.h"
-#include "rounds.h"
-#include <pthread.h>
+#include "shared.h"
+#include "stages.h"
 
 namespace wx {
 
-// Asked by the caller's thread, answered by the worker between two rounds.
-struct Question {
-    enum class State : uint32_t { none, asked, answered };
-    enum class Kind : uint8_t { publish, info };
-    std::atomic<State> state{State::none};
-    Kind kind = Kind::publish;
-    bool known = false;  // there is such a fact
-    uint32_t index = 0;  // a connection's, or every_connection
-    char what[64] = {0}; // no fact's name is longer
-    size_t size = 0;
-    uint8_t answer[fact_bytes_max];
-};
-// A worker that is alive answers within a round.
-constexpr Nanos question_patience = 100 * ns_per_ms;
-
-// Whose a connection's index is. The caller's side takes and frees; the worker lets go.
-enum class Seat : uint32_t { free, taken, leaving, left };
-
-// Of a connection that the worker has not let go of yet. The caller's side's alone.
-struct Leaving {
-    ConnectionArea area;
-    Settings *settings = nullptr;
-};
-
 struct Worker {
+    Stages *stages = nullptr;
     Rounds rounds;
     Clock clock;
     Poller poller;
     Waiter waiter;
-    WaitCounters counters{};
-    Rounds *app = nullptr; // whose sleep the worker ends
-    std::atomic<uint32_t> stop{0};
-    std::atomic<uint32_t> wants_room{0};     // something waits for what the app gives back
-    std::atomic<uint32_t> waits_for_room{0}; // the app was refused room in an outbox
-    std::atomic<uint32_t> leave_asked{0};    // seats that the worker is to let go
-    std::atomic<uint64_t> allocations{0};    // as wsxdp_stats counts them
+    WorkerWords *words = nullptr;
     std::atomic<Seat> *seats = nullptr;
-    Question question;
+    int app_bell = -1;
+    int parent =
+        -1; // a descriptor that becomes readable when the caller's process is gone; -1: it is this one
+    Nanos parent_looked = 0;
     uint64_t events_told = 0;
-    Place place;
-    pthread_t thread;
-    bool running = false;
-    // -- the caller's side's alone
-    Leaving *leaving = nullptr; // by index
-    size_t leaving_count = 0;
+    // Both stages have let go of a connection; null: nothing is left to do.
+    void (*left)(void *context, uint32_t index) = nullptr;
+    void *context = nullptr;
 };
 
-// The stages must be wired to the worker's clock and poller, and how to wait chosen in `rounds`. E_SYSTEM,
-// E_MEMORY, E_DESCRIPTORS with a sentence.
-int worker_open(Worker *w, PollerKind poller, size_t connections, ErrorText *error);
-int worker_start(Worker *w, ErrorText *error); // pins it, too; a processor that cannot be had is a notice
-void worker_stop(Worker *w);                   // and waits for its end: at most a round
+// The worker's clock and poller: before its stages are made, which stand on them. bell: the descriptor it is
+// woken by, -1 to make one. E_SYSTEM, E_MEMORY, E_DESCRIPTORS with a sentence.
+int worker_open(Worker *w, const Options &options, Region *region, int bell, ErrorText *error);
 void worker_close(Worker *w);
-
-// By the caller's thread: something was put into a ring for the worker.
-void worker_ring(Worker *w);
-// Something was given back.
-void worker_room(Worker *w);
-// The index's connection leaves; its seat becomes `left`.
-void worker_leave(Worker *w, uint32_t index);
-// Waits for that, for as long as an answer may take; false: it did not happen.
-bool worker_await_leaving(const Worker *w, uint32_t index);
-// false: the worker does not answer.
-bool worker_ask(Worker *w, Question::Kind kind, uint32_t index, const char *what);
+// Until it is told to stop or the caller's process is gone.
+void worker_run(Worker *w);
+// The processor that was asked for cannot be had, which is told with the first connection.
+void worker_pin_refused(Worker *w, int cpu, int cause);
 
 } // namespace wx

@@ -21,21 +21,21 @@ uint64_t power_of_two_at_least(uint64_t value) {
     return power;
 }
 
-RegionLayout region_layout(const RegionSizes &sizes, uint64_t metadata_bytes, uint64_t event_bytes,
-                           uint64_t control_bytes, uint64_t command_bytes, uint64_t note_bytes) {
+RegionLayout region_layout(const RegionSizes &sizes, const RegionSlots &slot, uint64_t shared_bytes) {
     RegionLayout layout;
-    uint64_t at = page_bytes;
+    layout.shared = page_bytes;
+    uint64_t at = page_bytes + page_up(shared_bytes);
     auto ring = [&at](uint64_t slots, uint64_t bytes) {
         uint64_t offset = at;
         at += page_up(sizeof(RingWords) + slots * bytes);
         return offset;
     };
-    layout.metadata = ring(sizes.metadata_slots, metadata_bytes);
-    layout.events = ring(sizes.event_slots, event_bytes);
-    layout.control = ring(sizes.control_slots, control_bytes);
-    layout.commands = ring(sizes.command_slots, command_bytes);
-    layout.transport_notes = ring(sizes.note_slots, note_bytes);
-    layout.event_notes = ring(sizes.note_slots, note_bytes);
+    layout.metadata = ring(sizes.metadata_slots, slot.metadata);
+    layout.events = ring(sizes.event_slots, slot.event);
+    layout.control = ring(sizes.control_slots, slot.control);
+    layout.commands = ring(sizes.command_slots, slot.command);
+    layout.transport_notes = ring(sizes.note_slots, slot.note);
+    layout.event_notes = ring(sizes.note_slots, slot.note);
     layout.rings_end = at;
     layout.connection_base = at;
     layout.connection_bytes = page_bytes + 2 * sizes.inbox_bytes + sizes.outbox_bytes;

@@ -3,7 +3,8 @@
 // and recorded in its header. Memory is taken by the kernel only where it is touched, so unused connection
 // areas cost nothing.
 //
-//   header page | ring words and slots | connection areas: words page, inbox, inflate inbox, outbox
+//   header page | the placement's words | ring words and slots | connection areas: words page, inbox, inflate
+//   inbox, outbox
 //
 // Who maps a region checks magic, version and every size against the file.
 #pragma once
@@ -13,7 +14,7 @@
 namespace wx {
 
 constexpr uint64_t region_magic = 0x3170647873777278ULL; // "xrwsxdp1"
-constexpr uint32_t region_version = 2;
+constexpr uint32_t region_version = 3;
 constexpr uint64_t page_bytes = 4096;
 
 struct RegionSizes {
@@ -38,14 +39,19 @@ static_assert(sizeof(RegionHeader) <= page_bytes, "the header is one page");
 
 // Byte offsets of the parts; computed from the sizes alone, the same in every process.
 struct RegionLayout {
+    uint64_t shared = 0;
     uint64_t metadata = 0, events = 0, control = 0, commands = 0, transport_notes = 0, event_notes = 0;
     uint64_t rings_end = 0;       // [0, rings_end) is mapped once, whole
     uint64_t connection_base = 0; // first connection area
     uint64_t connection_bytes = 0;
     uint64_t total_bytes = 0;
 };
-RegionLayout region_layout(const RegionSizes &sizes, uint64_t metadata_bytes, uint64_t event_bytes,
-                           uint64_t control_bytes, uint64_t command_bytes, uint64_t note_bytes);
+// Bytes of one slot of each kind.
+struct RegionSlots {
+    uint64_t metadata = 0, event = 0, control = 0, command = 0, note = 0;
+};
+// shared_bytes: of what those who run the stages say to each other besides.
+RegionLayout region_layout(const RegionSizes &sizes, const RegionSlots &slots, uint64_t shared_bytes);
 
 // Words of one connection, at the beginning of its area.
 struct ConnectionWords {

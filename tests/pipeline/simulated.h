@@ -84,7 +84,7 @@ struct World {
         sim_host_step(&server_host, now);
         sim_host_step(&client, now);
         for (int i = 0; polling && i < 1000; i++)
-            if (session->poll(0) == 0 && !transport_has_silent_input(&engine->transport)) break;
+            if (session->poll(0) == 0 && !transport_has_silent_input(&engine->stages.transport)) break;
         sim_host_step(&client, now);
     }
     wx::Nanos deadline() const {
@@ -206,11 +206,11 @@ private:
         if (session->status != 0) fail_msg("open: %d %s", session->status, session->text.c_str());
         engine = reinterpret_cast<wx::Engine *>(session->handle);
         wx::fake_clock_open(&engine->clock, now);
-        engine->transport.link = &wx::sim_link;
-        engine->transport.link_context = &client;
+        engine->stages.transport.link = &wx::sim_link;
+        engine->stages.transport.link_context = &client;
         wx::fixed_random_open(&transport_random, plan.seed * 3);
         wx::fixed_random_open(&app_random, plan.seed * 3 + 1);
-        engine->transport.random = &transport_random;
+        engine->stages.transport.random = &transport_random;
         engine->app.random = &app_random;
     }
 };

@@ -190,7 +190,7 @@ TEST(two_threads_make_one_context) {
             ErrorText error;
             ready.fetch_add(1, std::memory_order_relaxed);
             while (ready.load(std::memory_order_relaxed) != 2) sched_yield();
-            if (settings_need_tls(settings, nullptr, 0, &error) == WSXDP_OK && error.code == 0)
+            if (settings_need_tls(settings, &error) == WSXDP_OK && error.code == 0)
                 seen[number] = settings->tls;
         };
         std::thread one(want, 0), two(want, 1);

@@ -160,17 +160,18 @@ void test_tls_shared(void **) {
     ErrorText error;
     Made first(Given{{"tls.alpn", "a"}, {"origin", "one"}}),
         same(Given{{"tls.alpn", "a"}, {"origin", "two"}}), other(Given{{"tls.alpn", "b"}});
-    Settings *others[] = {same.s, first.s};
-    assert_int_equal(settings_need_tls(first.s, others, 1, &error), WSXDP_OK); // `same` has none to share
+    assert_false(settings_share_tls(first.s, same.s)); // which has none to share
+    assert_int_equal(settings_need_tls(first.s, &error), WSXDP_OK);
     SharedTls *tls = first.s->tls;
     assert_non_null(tls);
-    assert_int_equal(settings_need_tls(first.s, others, 2, &error), WSXDP_OK);
+    assert_int_equal(settings_need_tls(first.s, &error), WSXDP_OK);
     assert_ptr_equal(first.s->tls.load(), tls);
     assert_int_equal(tls->references.load(), 1);
-    assert_int_equal(settings_need_tls(same.s, others, 2, &error), WSXDP_OK);
+    assert_true(settings_share_tls(same.s, first.s));
     assert_ptr_equal(same.s->tls.load(), tls);
     assert_int_equal(tls->references.load(), 2);
-    assert_int_equal(settings_need_tls(other.s, others, 2, &error), WSXDP_OK);
+    assert_false(settings_share_tls(other.s, first.s));
+    assert_int_equal(settings_need_tls(other.s, &error), WSXDP_OK);
     assert_ptr_not_equal(other.s->tls.load(), tls);
     settings_drop(first.s); // the one that made it may go first
     first.s = nullptr;
@@ -182,18 +183,17 @@ void test_tls_refused(void **) {
     if (!tls_backend()->available) return;
     ErrorText error;
     Made missing(Given{{"tls.ca_file", "/nonexistent/ca.pem"}});
-    check_error(settings_need_tls(missing.s, nullptr, 0, &error), error, WSXDP_E_TLS_CA,
-                "/nonexistent/ca.pem");
+    check_error(settings_need_tls(missing.s, &error), error, WSXDP_E_TLS_CA, "/nonexistent/ca.pem");
     assert_null(missing.s->tls.load());
     Made pins(Given{{"tls.pin_sha256", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="},
                     {"tls.pin_sha256", "not a pin"}});
-    int status = settings_need_tls(pins.s, nullptr, 0, &error);
+    int status = settings_need_tls(pins.s, &error);
     check_error(status, error, WSXDP_E_TLS_SETUP, "pin");
     for (int64_t nth = 0;; nth++) {
         Made made(Given{{"tls.insecure_skip_verify", "yes"}});
         assert_true(nth < 100);
         allocation_fail_after(nth);
-        status = settings_need_tls(made.s, nullptr, 0, &error);
+        status = settings_need_tls(made.s, &error);
         allocation_fail_after(-1);
         if (status == WSXDP_OK) {
             assert_true(nth >= 2);

@@ -30,7 +30,7 @@ RegionSizes small_sizes() {
     sizes.command_slots = 64;
     return sizes;
 }
-RegionLayout layout_of(const RegionSizes &sizes) { return region_layout(sizes, 64, 128, 160, 48, 512); }
+RegionLayout layout_of(const RegionSizes &sizes) { return region_layout(sizes, {64, 128, 160, 48, 512}, 5000); }
 
 struct Made {
     Region region;

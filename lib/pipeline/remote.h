@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+// The caller's side of a worker, be it a thread (thread.cc) or a process (process.cc): what both have in
+// common.
+#pragma once
+#include "engine.h"
+#include "shared.h"
+
+namespace wx {
+
+// Of a connection that the worker has not let go of yet.
+struct Leaving {
+    ConnectionArea area;
+    Settings *settings = nullptr;
+};
+
+struct Remote {
+    WorkerWords *words = nullptr;
+    std::atomic<Seat> *seats = nullptr;
+    int bell = -1;              // wakes the worker
+    Leaving *leaving = nullptr; // by index
+    size_t leaving_count = 0;
+};
+
+// What thread and process do each in their own way.
+struct RemoteParts {
+    Connection *(*blank)(Engine *e, uint32_t index);
+    int (*attach)(Engine *e, Connection *c, ErrorText *error);
+    void (*stop)(Engine *e);
+    size_t (*supervise)(Engine *e, Nanos now, wsxdp_event *events, size_t cap);
+};
+
+// The caller's poller can be woken by a worker from here on.
+int remote_open(Engine *e, ErrorText *error);
+void remote_close(Engine *e);
+// Once the worker has ended: what it had not let go of.
+void remote_drop_leaving(Engine *e);
+
+// -- the runner's functions that both share
+size_t remote_collect(Engine *e, wsxdp_event *events, size_t cap, int64_t timeout_ns);
+void remote_flush(Engine *e, AppConnection *c);
+void remote_told(Engine *e);
+void remote_released(Engine *e);
+bool remote_busy(Engine *e);
+bool remote_wants_room(const Engine *e);
+Nanos remote_deadline(const Engine *e);
+void remote_before_sleep(Engine *e);
+uint64_t remote_changes(const Engine *e);
+uint64_t remote_allocations(const Engine *e);
+bool remote_seat(Engine *e, uint32_t *index);
+void remote_retire(Engine *e, uint32_t index, const ConnectionArea &area, Settings *settings);
+void remote_publish(Engine *e, uint32_t index);
+int remote_info(Engine *e, uint32_t index, const char *what, Writer *out, bool *known);
+
+constexpr Runner remote_runner(const RemoteParts &parts) {
+    return {remote_collect,    remote_flush,    remote_told,         remote_released, remote_busy,
+            remote_wants_room, remote_deadline, remote_before_sleep, remote_changes,  remote_allocations,
+            remote_seat,       parts.blank,     parts.attach,        remote_retire,   parts.stop,
+            remote_publish,    remote_info,     parts.supervise};
+}
+
+} // namespace wx

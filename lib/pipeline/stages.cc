@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+// Making transport and ws, and handing connections to them. Cold; the only allocations of theirs but for TLS.
+// Knows nothing of who runs them.
+#include "stages.h"
+#include <string.h>
+
+namespace wx {
+
+RegionSizes stages_region_sizes(const Options &o) {
+    RegionSizes sizes;
+    auto rounded = [&o](Option option) {
+        return power_of_two_at_least(static_cast<uint64_t>(o.integer(option)));
+    };
+    sizes.connections = rounded(Option::connections_max);
+    sizes.inbox_bytes = rounded(Option::inbox_bytes);
+    sizes.outbox_bytes = rounded(Option::outbox_bytes);
+    sizes.metadata_slots = rounded(Option::metadata_slots);
+    sizes.event_slots = rounded(Option::events_slots);
+    sizes.control_slots = 64;
+    // Every connection may end in the same step, each with two notes.
+    sizes.note_slots = sizes.connections * 2 < 256 ? 256 : sizes.connections * 2;
+    // Of each connection: connect, close, abort, a flush.
+    sizes.command_slots = sizes.connections * 4 < 64 ? 64 : sizes.connections * 4;
+    return sizes;
+}
+
+RegionLayout stages_region_layout(const RegionSizes &sizes, uint64_t shared_bytes) {
+    RegionSlots slots;
+    slots.metadata = sizeof(MetadataSlot);
+    slots.event = sizeof(EventSlot);
+    slots.control = sizeof(ControlSlot);
+    slots.command = sizeof(CommandSlot);
+    slots.note = sizeof(NoteSlot);
+    return region_layout(sizes, slots, shared_bytes);
+}
+
+static int allocate_stages(Stages *s, const Options &o, size_t connections) {
+    s->transport.connections = allocate_array<Connection>(connections);
+    s->transport.live = allocate_array<uint32_t>(connections);
+    s->transport.scratch_bytes = static_cast<size_t>(o.integer(Option::socket_read_bytes));
+    if (s->transport.scratch_bytes < tls_record_wire_max) s->transport.scratch_bytes = tls_record_wire_max;
+    s->transport.scratch = static_cast<uint8_t *>(allocate(s->transport.scratch_bytes));
+    s->ws.connections = allocate_array<WsConnection>(connections);
+    bool all = s->transport.connections && s->transport.live && s->transport.scratch && s->ws.connections;
+    s->transport.connection_limit = s->ws.connection_limit = all ? connections : 0;
+    return all ? WSXDP_OK : WSXDP_E_MEMORY;
+}
+
+static void wire(Stages *s, const Region &region) {
+    const RegionLayout &at = region.layout;
+    const RegionSizes &n = region.sizes;
+    open_end<MetadataSlot>(&s->transport.metadata, region, at.metadata, n.metadata_slots);
+    open_end<MetadataSlot>(&s->ws.metadata, region, at.metadata, n.metadata_slots);
+    open_end<EventSlot>(&s->ws.events, region, at.events, n.event_slots);
+    open_end<ControlSlot>(&s->ws.control, region, at.control, n.control_slots);
+    open_end<ControlSlot>(&s->transport.control, region, at.control, n.control_slots);
+    open_end<CommandSlot>(&s->transport.commands, region, at.commands, n.command_slots);
+    open_end<NoteSlot>(&s->transport.notes, region, at.transport_notes, n.note_slots);
+    open_end<NoteSlot>(&s->ws.notes, region, at.transport_notes, n.note_slots);
+    open_end<NoteSlot>(&s->ws.event_notes, region, at.event_notes, n.note_slots);
+}
+
+static int open_xdp(Stages *s, const Options &o, ErrorText *error) {
+    if (o.integer(Option::transport) != transport_xdp) return WSXDP_OK;
+    XdpPlace place = {s->transport.poller, s->transport.clock, &s->random, s->transport.connection_limit};
+    int status = xdp_transport_open(&o, place, &s->xdp, error);
+    if (status < 0) return status;
+    s->transport.link = &xdp_link;
+    s->transport.driver = &xdp_driver;
+    s->transport.link_context = xdp_transport_host(s->xdp);
+    return WSXDP_OK;
+}
+
+int stages_open(Stages *s, const Options &options, Region *region, Clock *clock, Poller *poller,
+                ErrorText *error) {
+    if (system_random_open(&s->random) < 0) {
+        error->begin(WSXDP_E_SYSTEM).add("the kernel has no getrandom: masks and keys need it");
+        return WSXDP_E_SYSTEM;
+    }
+    if (allocate_stages(s, options, region->sizes.connections) < 0) {
+        error->begin(WSXDP_E_MEMORY).add("opening: out of memory; lower connections.max");
+        return WSXDP_E_MEMORY;
+    }
+    s->transport.clock = clock;
+    s->transport.poller = poller;
+    s->transport.random = &s->random;
+    s->transport.region = region;
+    s->ws.clock = clock;
+    wire(s, *region);
+    return open_xdp(s, options, error);
+}
+
+void stages_close(Stages *s) {
+    deallocate(s->transport.connections);
+    deallocate(s->transport.live);
+    deallocate(s->transport.scratch);
+    deallocate(s->ws.connections);
+    xdp_transport_close(s->xdp);
+    s->xdp = nullptr;
+}
+
+// ---- connections ----
+
+// Views in c->url and c->proxy point into text that the connection or its settings own.
+static int parse_urls(Connection *c, const char *url, ErrorText *error) {
+    c->url_text = duplicate_text(url, strlen(url));
+    if (c->url_text == nullptr) {
+        error->begin(WSXDP_E_MEMORY).add("connecting: out of memory");
+        return WSXDP_E_MEMORY;
+    }
+    int status = url_parse(ByteView(c->url_text), &c->url, error);
+    const char *proxy = c->settings->options->text(Option::proxy);
+    if (status < 0 || proxy[0] == 0) return status;
+    c->has_proxy = true;
+    return proxy_url_parse(ByteView(proxy), &c->proxy, error);
+}
+
+int connection_prepare(Connection *c, RandomSource *random, const char *url, ErrorText *error) {
+    int status = parse_urls(c, url, error);
+    if (status < 0) return status;
+    status = upgrade_check_request(random, c);
+    if (status < 0) *error = c->error;
+    if (status < 0 || c->url.scheme != Scheme::wss || tls_backend()->available) return status;
+    error->begin(WSXDP_E_UNSUPPORTED).add("wss:// is not in this build (TLS=none); build with TLS=openssl");
+    return WSXDP_E_UNSUPPORTED;
+}
+
+void stages_attach(Stages *s, Connection *c) {
+    const RegionSizes &sizes = s->transport.region->sizes;
+    c->inbox.open(&c->area.words->inbox, c->area.inbox, sizes.inbox_bytes);
+    c->outbox.open(&c->area.words->outbox, c->area.outbox, sizes.outbox_bytes);
+    ws_attach(&s->ws, c->index, c->area, sizes.inbox_bytes, c->settings);
+    transport_prepare(c);
+}
+
+void stages_detach(Stages *s, uint32_t index) {
+    ws_detach(&s->ws, index);
+    transport_retire(&s->transport, &s->transport.connections[index]);
+}
+
+} // namespace wx
