@@ -128,6 +128,7 @@ other_xdp := $(filter-out $(if $(filter none,$(XDP)),%/program_none.cc),$(wildca
 other_xdp := $(if $(filter none,$(XDP)),$(other_xdp),lib/link/xdp/program_none.cc)
 lib_sources := $(filter-out $(wildcard $(other_tls)) $(other_xdp),$(foreach d,$(lib_dirs),$(wildcard lib/$(d)/*.cc lib/$(d)/*/*.cc)))
 tool_sources := $(wildcard tools/wsxdp/*.cc)
+stage_sources := $(wildcard tools/wsxdp-stage/*.cc)
 support_sources := $(wildcard tests/support/*.cc)
 # Programs that are all about TLS are not made without it; single cases say TLS_TEST.
 tls_tests := $(filter-out tests/tls/test_none.cc,$(wildcard tests/tls/test_*.cc)) \
@@ -149,6 +150,7 @@ object = $(patsubst %,$(OUT)/%.o,$(basename $(1)))
 program = $(patsubst %,$(OUT)/%,$(basename $(1)))
 lib_objects := $(call object,$(lib_sources))
 tool_objects := $(call object,$(tool_sources))
+stage_objects := $(call object,$(stage_sources))
 support_objects := $(call object,$(support_sources))
 tests := $(call program,$(test_sources))
 helpers := $(call program,$(helper_sources))
@@ -169,7 +171,7 @@ twice := $(filter-out %/test_threads %/test_senders %/test_waiting %/test_resolv
         features programs test-programs thread-programs fuzz-programs FORCE
 
 ## all         the archive and the command, then a table of what was found
-all: $(OUT)/libwsxdp.a $(if $(tool_sources),$(OUT)/wsxdp) | features
+all: programs | features
 
 ## demo        live messages over verified TLS from a simulated exchange, for some seconds
 demo: deps-demo
@@ -219,9 +221,9 @@ deps-demo deps-test deps-bench deps-tidy: deps-%:
 ## deps        install the Debian packages that building, testing and benchmarking need
 deps: deps-bench
 
-programs: $(OUT)/libwsxdp.a $(if $(tool_sources),$(OUT)/wsxdp)
-test-programs: $(tests) $(if $(SAN),,$(helpers))
-thread-programs: $(threaded)
+programs: $(OUT)/libwsxdp.a $(OUT)/wsxdp $(OUT)/wsxdp-stage
+test-programs: $(tests) $(OUT)/wsxdp-stage $(if $(SAN),,$(helpers))
+thread-programs: $(threaded) $(OUT)/wsxdp-stage
 fuzz-programs: $(replays)
 bench-programs: $(benches) $(helpers)
 
@@ -281,6 +283,13 @@ $(OUT)/fuzz/%.o: fuzz/%.cc $(OUT)/flags
 $(OUT)/examples/%.o: examples/%.c $(OUT)/flags
 	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(c_flags) -Iinclude $(CFLAGS) -c $< -o $@
 
+# Where the helper is looked for unless an option says otherwise: known to one object, which changes with it.
+stage_path := $(PREFIX)/libexec/wsxdp-stage
+$(OUT)/lib/pipeline/process.o: $(OUT)/stage_path
+$(OUT)/lib/pipeline/process.o: lib_flags += -DWSXDP_STAGE_PATH='"$(stage_path)"'
+$(OUT)/stage_path: FORCE
+	@mkdir -p $(OUT); echo '$(stage_path)' | cmp -s - $@ || echo '$(stage_path)' > $@
+
 # Two XDP programs from one source; what embeds them finds them by the assembler's search path.
 bpf_objects := $(OUT)/bpf/filter.o $(OUT)/bpf/filter_stamps.o
 $(bpf_objects): bpf/filter.bpf.c lib/link/xdp/filter_abi.h $(OUT)/bpf/flags
@@ -295,8 +304,10 @@ $(OUT)/lib/link/xdp/program_image.o: lib_flags += -Wa,-I$(OUT)/bpf
 # The command looks inside, too (wsxdp doctor): it takes the objects and not the archive whose names are hidden.
 $(OUT)/parts.a: $(lib_objects)
 	$(call say,AR,$@)rm -f $@ && ar rcsDT $@ $^
-$(OUT)/wsxdp: $(tool_objects) $(OUT)/parts.a
-	$(call say,LINK,$@)$(CXX) $(sanitize) $(LDFLAGS) -o $@ $^ $(link_libs)
+$(OUT)/wsxdp: $(tool_objects)
+$(OUT)/wsxdp-stage: $(stage_objects)
+$(OUT)/wsxdp $(OUT)/wsxdp-stage: $(OUT)/parts.a
+	$(call say,LINK,$@)$(CXX) $(sanitize) $(LDFLAGS) -o $@ $(filter %.o,$^) $(OUT)/parts.a $(link_libs)
 
 # A test that needs more of the linker says so in a line of its own: `// link: -Wl,--wrap=recv`.
 extra_link = $(shell sed -n 's,^// link: ,,p' $(1))
@@ -322,9 +333,9 @@ $(OUT)/wsxdp.pc: pkgconfig/wsxdp.pc.in include/wsxdp.h FORCE
 
 man_pages := $(wildcard tools/wsxdp/*.1)
 installed = $(PREFIX)/include/wsxdp.h $(LIBDIR)/libwsxdp.a $(LIBDIR)/pkgconfig/wsxdp.pc $(PREFIX)/share/doc/wsxdp/LICENSE \
-            $(if $(tool_sources),$(PREFIX)/bin/wsxdp) $(patsubst %,$(PREFIX)/share/man/man1/%,$(notdir $(man_pages)))
+            $(PREFIX)/bin/wsxdp $(PREFIX)/libexec/wsxdp-stage $(patsubst %,$(PREFIX)/share/man/man1/%,$(notdir $(man_pages)))
 
-## install     header, archive, wsxdp.pc, command and man page into DESTDIR and PREFIX
+## install     header, archive, wsxdp.pc, command, helper and man page into DESTDIR and PREFIX
 install: programs $(OUT)/wsxdp.pc
 	$(call say,INSTALL,$(DESTDIR)$(PREFIX))set -e; \
 	put() { install -d "$(DESTDIR)$$3" && install -m $$1 $$2 "$(DESTDIR)$$3"; }; \
@@ -332,7 +343,8 @@ install: programs $(OUT)/wsxdp.pc
 	put 644 $(OUT)/libwsxdp.a $(LIBDIR); \
 	put 644 $(OUT)/wsxdp.pc $(LIBDIR)/pkgconfig; \
 	put 644 LICENSE $(PREFIX)/share/doc/wsxdp; \
-	$(if $(tool_sources),put 755 $(OUT)/wsxdp $(PREFIX)/bin;) \
+	put 755 $(OUT)/wsxdp $(PREFIX)/bin; \
+	put 755 $(OUT)/wsxdp-stage $(PREFIX)/libexec; \
 	$(if $(man_pages),put 644 "$(man_pages)" $(PREFIX)/share/man/man1;)
 
 ## uninstall   take all of that away again
@@ -358,7 +370,7 @@ compdb:
 	$(Q){ echo '['; comma=; \
 	for f in $(lib_sources); do printf '%s{"directory":"$(CURDIR)","file":"%s","command":"$(CXX) $(lib_flags) -c %s"}\n' \
 	    "$$comma" $$f $$f; comma=,; done; \
-	for f in $(tool_sources) $(support_sources) $(test_sources) $(helper_sources) $(fuzz_sources) $(bench_sources); do \
+	for f in $(tool_sources) $(stage_sources) $(support_sources) $(test_sources) $(helper_sources) $(fuzz_sources) $(bench_sources); do \
 	    printf ',{"directory":"$(CURDIR)","file":"%s","command":"$(CXX) $(test_flags) -Iinclude -c %s"}\n' $$f $$f; done; \
 	echo ']'; } > compile_commands.json
 
@@ -379,7 +391,7 @@ help:
 version_of = $(shell $(PKG_CONFIG) --modversion $(1) 2>/dev/null || echo missing)
 first_line = $(shell $(1) 2>/dev/null | head -n 1)
 unused_xdp = $(if $(filter none,$(XDP)),$(comma) not used in this build)
-features: $(OUT)/libwsxdp.a $(if $(tool_sources),$(OUT)/wsxdp)
+features: programs
 	@row() { printf '  %-14s %s\n' "$$1" "$${2:-missing}"; }; \
 	row version '$(VERSION)'; \
 	row TLS '$(if $(filter none,$(TLS)),none (wss:// is refused),openssl $(call version_of,openssl))'; \
@@ -392,4 +404,4 @@ features: $(OUT)/libwsxdp.a $(if $(tool_sources),$(OUT)/wsxdp)
 	row compiler '$(call first_line,$(CXX) --version)'; \
 	row clang '$(call first_line,$(CLANG) --version)'; \
 	for l in bfd gold lld; do row "linker $$l" "$$(ld.$$l --version 2>/dev/null | head -n 1)"; done; \
-	row made '$(OUT)/libwsxdp.a$(if $(tool_sources), $(OUT)/wsxdp)'
+	row made '$(OUT)/libwsxdp.a $(OUT)/wsxdp $(OUT)/wsxdp-stage'

@@ -7,8 +7,9 @@ A program is a cmocka program, or a script whose last line is `N passed, N faile
 reasons of those that skipped; the totals are the last line. A program fails that exits non-zero, counts nothing,
 outlives its limit, or leaves a process behind. A skip is a failure too, unless WSXDP_ALLOW_SKIP is set: on a
 machine that has what `make deps` installs nothing needs to be skipped.
-Programs with _excl in their name run alone, after the others. `threads,PROGRAM` runs it with the stages of every
-handle in a thread of their own (tests/pipeline/session.h reads the placement from the environment).
+Programs with _excl in their name run alone, after the others. `threads,PROGRAM` and `processes,PROGRAM` run it with
+the stages of every handle in a thread or a process of their own (tests/pipeline/session.h reads the placement from the
+environment).
 """
 import argparse
 import concurrent.futures
@@ -45,7 +46,7 @@ class Result:
         self.output, self.why, self.seconds = '', '', 0.0
 
 
-PLACEMENTS = {'threads': 'threads: transport+ws'}
+PLACEMENTS = {'threads': 'threads: transport+ws', 'processes': 'processes: transport+ws'}
 
 
 def placed(name):

@@ -46,6 +46,8 @@ static const StatusRow status_rows[] = {
     {WSXDP_E_XDP_MEMLOCK, "locked memory limit too low"},
     {WSXDP_E_XDP_LINK_DOWN, "interface down or gone"},
     {WSXDP_E_XDP_PORTS, "no source port left"},
+    {WSXDP_E_STAGE_START, "a stage's process could not be started"},
+    {WSXDP_E_STAGE_DIED, "a stage's process ended"},
     {WSXDP_E_CLOSED, "connection closed"},
     {WSXDP_E_EOF, "peer ended the connection without a close"},
     {WSXDP_E_RESET, "connection reset by peer"},

@@ -20,16 +20,16 @@ static int check_supported(const Options &o, ErrorText *error) {
     return WSXDP_OK;
 }
 
-// One thread for transport and ws is what there is so far.
+// One place for transport and ws is what there is so far.
 static int check_placement(const Options &o, Placement *placement, ErrorText *error) {
     int status = placement_parse(ByteView(o.text(Option::placement)), placement, error);
     if (status >= 0)
         status = placement_complete(placement, o.integer(Option::transport) == transport_xdp, error);
     if (status < 0 || placement->kind == PlacementKind::inline_) return status;
     const bool one = placement->count == 1 && placement->places[0].stages == (stage_transport | stage_ws);
-    if (placement->kind == PlacementKind::threads && one) return status;
+    if (one) return status;
     return unsupported(error, "placement", o.text(Option::placement),
-                       "placement=inline or placement='threads: transport+ws'");
+                       "placement=inline, 'threads: transport+ws' or 'processes: transport+ws'");
 }
 
 static int allocate_app(Engine *e, const Options &o, ErrorText *error) {
@@ -69,6 +69,7 @@ static void wire_app(Engine *e) {
 
 static int open_stages(Engine *e, const Placement &placement, ErrorText *error) {
     if (placement.kind == PlacementKind::threads) return thread_open(e, placement, error);
+    if (placement.kind == PlacementKind::processes) return process_open(e, placement, error);
     return stages_open(&e->stages, *e->settings->options, &e->region, &e->clock, &e->poller, error);
 }
 
@@ -265,6 +266,7 @@ void engine_free(Engine *e) {
     free_arrays(e);
     stages_close(&e->stages);
     thread_close(e);
+    process_close(e);
     remote_close(e);
     poller_close(&e->poller);
     region_free(&e->region);

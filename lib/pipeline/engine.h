@@ -36,6 +36,7 @@ struct Runner {
     int (*info)(Engine *e, uint32_t index, const char *what, Writer *out, bool *known);
     // Looks after who runs the stages and tells what happened to them; null: there is nobody to look after.
     size_t (*supervise)(Engine *e, Nanos now, wsxdp_event *events, size_t cap);
+    Nanos (*due)(const Engine *e); // when supervise has to be called at the latest
 };
 extern const Runner inline_runner, thread_runner, process_runner;
 
@@ -82,6 +83,10 @@ void engine_drop(Engine *e, uint32_t index, ConnectionArea *area, Settings *sett
 // thread.cc: a worker in a thread of its own, with the stages.
 int thread_open(Engine *e, const Placement &placement, ErrorText *error);
 void thread_close(Engine *e);
+
+// process.cc: a worker in a process of its own, which makes its stages itself.
+int process_open(Engine *e, const Placement &placement, ErrorText *error);
+void process_close(Engine *e);
 
 int engine_poll(Engine *e, wsxdp_event *events, size_t cap, int64_t timeout_ns);
 int engine_release(Engine *e);

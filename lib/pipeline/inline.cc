@@ -166,6 +166,7 @@ const Runner inline_runner = {inline_collect,  inline_flush,
                               inline_seat,     inline_blank,
                               inline_attach,   inline_retire,
                               nullptr,         inline_publish,
-                              inline_info,     nullptr};
+                              inline_info,     nullptr,
+                              nullptr};
 
 } // namespace wx

@@ -481,6 +481,8 @@ static void on_close_asked(Transport *t, Connection *c, const CommandSlot &slot)
 void keep_on_command(Transport *t, const CommandSlot &slot) {
     if (slot.index >= t->connection_limit || slot.size > sizeof slot.payload) return;
     Connection *c = &t->connections[slot.index];
+    if (slot.kind == CommandSlot::connect && t->on_connect != nullptr)
+        t->on_connect(t->on_connect_context, slot.index);
     if (c->state == ConnectionState::unused || c->state == ConnectionState::finished) return;
     if (slot.kind == CommandSlot::flush) {
         // First: what is queued from here on asks again.

@@ -22,7 +22,8 @@
       "how the network is reached; auto takes the best that this build has")                                 \
     X(placement, "placement", WX_TEXT, WX_H, "inline", 0, 0, "", "",                                         \
       "where the stages run; inline: in the caller's thread, inside wsxdp_poll; 'threads: transport+ws@N': " \
-      "network, TLS and WebSocket in one thread of the handle's own, @N: on processor N only")               \
+      "network, TLS and WebSocket in one thread of the handle's own, @N: on processor N only; "              \
+      "'processes: transport+ws@N': in a process of its own")                                                \
     X(wait, "wait", WX_CHOICE, WX_H, "adaptive", 0, 0, "", "spin|adaptive|sleep",                            \
       "how wsxdp_poll waits: spin never sleeps, adaptive spins for wait.spin_ns first, sleep does not spin") \
     X(wait_spin_ns, "wait.spin_ns", WX_INT, WX_H, "50us", 0, WX_HOUR_NS, "ns", "",                           \
@@ -49,6 +50,10 @@
     X(inbox_prefault, "inbox.prefault", WX_BOOL, WX_H, "yes", 0, 1, "", "",                                  \
       "take an inbox's memory when connecting instead of at first use; only for a handle's first 4 "         \
       "connections")                                                                                         \
+    X(stage_path, "stage.path", WX_TEXT, WX_H, "", 0, 0, "", "",                                             \
+      "the program that runs stages as a process, wsxdp-stage; empty: where `make install` puts it")         \
+    X(stage_start_timeout_ns, "stage.start_timeout_ns", WX_INT, WX_H, "5s", 1000000, WX_HOUR_NS, "ns", "",   \
+      "how long a stage's process may take to be ready")                                                     \
     X(name, "name", WX_TEXT, WX_H, "", 0, 0, "", "", "a name for the handle, shown by tools")
 
 #define WX_OPTIONS_MESSAGE(X)                                                                                \

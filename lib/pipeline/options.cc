@@ -132,7 +132,7 @@ static void free_texts(OptionSlot *slot) {
     slot->text_count = 0;
 }
 
-static int append_text(OptionSlot *slot, ByteView name, ByteView value) {
+int options_append(OptionSlot *slot, ByteView name, ByteView value) {
     size_t bytes = (slot->text_count + 1) * sizeof(OptionText);
     OptionText *grown = static_cast<OptionText *>(reallocate(slot->texts, bytes));
     if (grown == nullptr) return WSXDP_E_MEMORY;
@@ -167,11 +167,11 @@ static int store_text(Options *options, size_t index, ByteView name, ByteView va
     if (empties) {
         free_texts(slot);
     } else if (repeats) {
-        if (append_text(slot, name, value) < 0) return WSXDP_E_MEMORY;
+        if (options_append(slot, name, value) < 0) return WSXDP_E_MEMORY;
     } else {
         slot->texts = nullptr;
         slot->text_count = 0;
-        if (value.size != 0 && append_text(slot, name, value) < 0) {
+        if (value.size != 0 && options_append(slot, name, value) < 0) {
             deallocate(slot->texts);
             *slot = old;
             return WSXDP_E_MEMORY;
@@ -302,7 +302,7 @@ Options *options_copy(const Options *from) {
         const OptionSlot &source = from->slots[i];
         for (size_t k = 0; k < source.text_count; k++) {
             const OptionText &text = source.texts[k];
-            if (append_text(&options->slots[i], ByteView(text.name), ByteView(text.data, text.size)) < 0) {
+            if (options_append(&options->slots[i], ByteView(text.name), ByteView(text.data, text.size)) < 0) {
                 options_free(options);
                 return nullptr;
             }

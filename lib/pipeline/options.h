@@ -69,6 +69,9 @@ int options_set_data(Options *options, const char *name, ByteView value);
 // Whether a HANDLE option differs; the sentence names it.
 int options_check_same_handle(const Options *handle, const Options *connection, ErrorText *error);
 
+// One more text, not checked against the option. E_MEMORY.
+int options_append(OptionSlot *slot, ByteView name, ByteView value);
+
 // "250ms", "4MiB", "17": a number with a unit fitting the option's. E_OPTION_TYPE if it is none of that,
 // E_OPTION_RANGE if it is one that 64 bits do not hold.
 int parse_quantity(ByteView text, const char *unit, int64_t *out);

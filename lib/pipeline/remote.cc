@@ -54,7 +54,8 @@ bool remote_wants_room(const Engine *e) {
 }
 
 Nanos remote_deadline(const Engine *e) {
-    return e->corked || e->app.events.tail_seen != e->app.events.head ? 0 : never;
+    if (e->corked || e->app.events.tail_seen != e->app.events.head) return 0;
+    return e->runner->due != nullptr ? e->runner->due(e) : never;
 }
 
 // Before the look at the outboxes: what becomes free after it is told.
@@ -175,6 +176,8 @@ static size_t collect_now(Engine *e, wsxdp_event *events, size_t cap) {
 }
 
 static void sleep_until(Engine *e, Nanos now, Nanos until) {
+    const Nanos due = e->runner->due != nullptr ? e->runner->due(e) : never;
+    if (due < until) until = due;
     PollerEvent none[1]; // nothing but our own descriptors is in this poller
     Nanos span = until == never ? -1 : (until > now ? until - now : 0);
     e->rounds.sleeping.exchange(1, std::memory_order_seq_cst); // before the last look; pairs with rounds_wake

@@ -25,8 +25,10 @@ struct Remote {
 struct RemoteParts {
     Connection *(*blank)(Engine *e, uint32_t index);
     int (*attach)(Engine *e, Connection *c, ErrorText *error);
+    void (*retire)(Engine *e, uint32_t index, const ConnectionArea &area, Settings *settings);
     void (*stop)(Engine *e);
     size_t (*supervise)(Engine *e, Nanos now, wsxdp_event *events, size_t cap);
+    Nanos (*due)(const Engine *e);
 };
 
 // The caller's poller can be woken by a worker from here on.
@@ -54,8 +56,8 @@ int remote_info(Engine *e, uint32_t index, const char *what, Writer *out, bool *
 constexpr Runner remote_runner(const RemoteParts &parts) {
     return {remote_collect,    remote_flush,    remote_told,         remote_released, remote_busy,
             remote_wants_room, remote_deadline, remote_before_sleep, remote_changes,  remote_allocations,
-            remote_seat,       parts.blank,     parts.attach,        remote_retire,   parts.stop,
-            remote_publish,    remote_info,     parts.supervise};
+            remote_seat,       parts.blank,     parts.attach,        parts.retire,    parts.stop,
+            remote_publish,    remote_info,     parts.supervise,     parts.due};
 }
 
 } // namespace wx

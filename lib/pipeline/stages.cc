@@ -127,13 +127,14 @@ int connection_prepare(Connection *c, RandomSource *random, const char *url, Err
 
 void stages_attach(Stages *s, Connection *c) {
     const RegionSizes &sizes = s->transport.region->sizes;
-    c->inbox.open(&c->area.words->inbox, c->area.inbox, sizes.inbox_bytes);
-    c->outbox.open(&c->area.words->outbox, c->area.outbox, sizes.outbox_bytes);
+    c->inbox.resume(&c->area.words->inbox, c->area.inbox, sizes.inbox_bytes);
+    c->outbox.resume(&c->area.words->outbox, c->area.outbox, sizes.outbox_bytes);
     ws_attach(&s->ws, c->index, c->area, sizes.inbox_bytes, c->settings);
     transport_prepare(c);
 }
 
 void stages_detach(Stages *s, uint32_t index) {
+    if (index >= s->transport.connection_limit) return; // they are in another process
     ws_detach(&s->ws, index);
     transport_retire(&s->transport, &s->transport.connections[index]);
 }

@@ -100,6 +100,6 @@ static int attach(Engine *e, Connection *c, ErrorText *) {
     return WSXDP_OK;
 }
 
-const Runner thread_runner = remote_runner({blank, attach, stop, nullptr});
+const Runner thread_runner = remote_runner({blank, attach, remote_retire, stop, nullptr, nullptr});
 
 } // namespace wx

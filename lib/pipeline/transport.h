@@ -178,6 +178,9 @@ struct Transport {
     const LinkBackend *link = &socket_link; // to addresses of networks
     void *link_context = nullptr;           // LinkOptions::context
     const LinkDriver *driver = nullptr;     // where the link's channels share a device
+    // A connect command for an index that nothing has been prepared for: a request may be waiting elsewhere.
+    void (*on_connect)(void *context, uint32_t index) = nullptr;
+    void *on_connect_context = nullptr;
     ErrorText notice;                       // about the handle, told with its first connection; code 0: none
 };
 

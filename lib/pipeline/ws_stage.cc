@@ -375,7 +375,8 @@ void ws_attach(WsStage *s, uint32_t index, const ConnectionArea &area, uint64_t 
     c->mask = inbox_bytes - 1;
     c->words = area.words;
     c->settings = settings;
-    if (area.inflated != nullptr) c->inflated.open(&area.words->inflated, area.inflated, inbox_bytes);
+    c->start = c->end = area.words->inbox.tail.load(std::memory_order_relaxed);
+    if (area.inflated != nullptr) c->inflated.resume(&area.words->inflated, area.inflated, inbox_bytes);
 }
 
 void ws_detach(WsStage *s, uint32_t index) {

@@ -37,6 +37,13 @@ struct ByteRingProducer {
         memory = ring_memory;
         capacity = ring_capacity;
     }
+    // As open, but where the words say that both sides were.
+    void resume(ByteRingWords *ring_words, uint8_t *ring_memory, uint64_t ring_capacity) {
+        open(ring_words, ring_memory, ring_capacity);
+        tail = words->tail.load(std::memory_order_acquire);
+        head_seen = words->head.load(std::memory_order_acquire);
+        if (tail - head_seen > capacity) corrupt = true, head_seen = tail;
+    }
     uint64_t used() const { return tail - head_seen; }
     // Reads the consumer's word. Positions before the last jump count as the jump's target: all that was
     // before it had been freed.
@@ -76,6 +83,10 @@ struct ByteRingConsumer {
         words = ring_words;
         memory = ring_memory;
         capacity = ring_capacity;
+    }
+    void resume(ByteRingWords *ring_words, uint8_t *ring_memory, uint64_t ring_capacity) {
+        open(ring_words, ring_memory, ring_capacity);
+        head = words->head.load(std::memory_order_acquire);
     }
     uint8_t *at(uint64_t position) const { return memory + (position & (capacity - 1)); }
     // For consumers that read the stream itself (outbox): bytes from head on, after following a jump.

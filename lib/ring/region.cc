@@ -131,6 +131,20 @@ int region_create(Region *region, const RegionSizes &sizes, const RegionLayout &
     return WSXDP_OK;
 }
 
+int region_join(Region *region, int fd, const RegionSizes &sizes, const RegionLayout &layout,
+                ErrorText *error) {
+    *region = Region();
+    region->fd = fd;
+    region->sizes = sizes;
+    region->layout = layout;
+    int status = region_check(fd, sizes, layout, error);
+    if (status < 0) return status;
+    void *base = mmap(nullptr, layout.rings_end, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (base == MAP_FAILED) return region_failed(error, "mapping it", errno);
+    region->base = static_cast<uint8_t *>(base);
+    return WSXDP_OK;
+}
+
 int region_check(int fd, const RegionSizes &sizes, const RegionLayout &layout, ErrorText *error) {
     struct stat facts;
     RegionHeader header;
@@ -168,7 +182,7 @@ static uint64_t area_offset(const Region *region, uint64_t index) {
     return region->layout.connection_base + index * region->layout.connection_bytes;
 }
 
-int region_map_connection(Region *region, uint64_t index, ConnectionArea *area, ErrorText *error) {
+static int map_connection(Region *region, uint64_t index, ConnectionArea *area, ErrorText *error) {
     uint64_t offset = area_offset(region, index);
     const RegionSizes &sizes = region->sizes;
     *area = ConnectionArea();
@@ -176,7 +190,6 @@ int region_map_connection(Region *region, uint64_t index, ConnectionArea *area, 
         mmap(nullptr, page_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, region->fd, static_cast<off_t>(offset));
     if (words != MAP_FAILED) {
         area->words = static_cast<ConnectionWords *>(words);
-        memset(words, 0, sizeof(ConnectionWords));
         area->inbox = mirror_map(region->fd, offset + page_bytes, sizes.inbox_bytes);
         if (area->inbox != nullptr)
             area->outbox =
@@ -184,8 +197,22 @@ int region_map_connection(Region *region, uint64_t index, ConnectionArea *area, 
     }
     if (area->outbox != nullptr) return WSXDP_OK;
     int cause = errno;
-    region_unmap_connection(region, index, area);
+    region_leave_connection(region, area);
     return region_failed(error, "mapping a connection's buffers", cause);
+}
+
+int region_map_connection(Region *region, uint64_t index, ConnectionArea *area, ErrorText *error) {
+    int status = map_connection(region, index, area, error);
+    if (status >= 0) memset(static_cast<void *>(area->words), 0, sizeof(ConnectionWords));
+    return status;
+}
+
+int region_join_connection(Region *region, uint64_t index, bool inflated, ConnectionArea *area,
+                           ErrorText *error) {
+    int status = map_connection(region, index, area, error);
+    if (status >= 0 && inflated) status = region_map_inflated(region, index, area, error);
+    if (status < 0) region_leave_connection(region, area);
+    return status;
 }
 
 int region_map_inflated(Region *region, uint64_t index, ConnectionArea *area, ErrorText *error) {
@@ -195,16 +222,20 @@ int region_map_inflated(Region *region, uint64_t index, ConnectionArea *area, Er
     return area->inflated ? WSXDP_OK : region_failed(error, "mapping the inflate buffer", errno);
 }
 
-void region_unmap_connection(Region *region, uint64_t index, ConnectionArea *area) {
+void region_leave_connection(Region *region, ConnectionArea *area) {
     mirror_unmap(area->inbox, region->sizes.inbox_bytes);
     mirror_unmap(area->inflated, region->sizes.inbox_bytes);
     mirror_unmap(area->outbox, region->sizes.outbox_bytes);
     if (area->words != nullptr) munmap(area->words, page_bytes);
+    *area = ConnectionArea();
+}
+
+void region_unmap_connection(Region *region, uint64_t index, ConnectionArea *area) {
+    region_leave_connection(region, area);
     // The seals forbid resizing, not giving pages back.
     fallocate(region->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
               static_cast<off_t>(area_offset(region, index)),
               static_cast<off_t>(region->layout.connection_bytes));
-    *area = ConnectionArea();
 }
 
 } // namespace wx

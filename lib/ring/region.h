@@ -95,8 +95,17 @@ int region_check(int fd, const RegionSizes &sizes, const RegionLayout &layout, E
 void region_free(Region *region);
 int region_map_connection(Region *region, uint64_t index, ConnectionArea *area, ErrorText *error);
 int region_map_inflated(Region *region, uint64_t index, ConnectionArea *area, ErrorText *error);
+// As it is, in a process that joins: what is in it stays. inflated: that buffer, too.
+int region_join_connection(Region *region, uint64_t index, bool inflated, ConnectionArea *area,
+                           ErrorText *error);
+// Unmaps; others may go on using it.
+void region_leave_connection(Region *region, ConnectionArea *area);
 // Unmaps and gives the memory back to the system.
 void region_unmap_connection(Region *region, uint64_t index, ConnectionArea *area);
+// Maps a region that another process made, once region_check has found nothing wrong with it. The descriptor
+// is the region's from now on.
+int region_join(Region *region, int fd, const RegionSizes &sizes, const RegionLayout &layout,
+                ErrorText *error);
 
 uint64_t power_of_two_at_least(uint64_t value);
 

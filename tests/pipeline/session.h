@@ -44,6 +44,15 @@ inline const std::string &test_placement() {
     return placement;
 }
 
+// The helper of the same build: it lies at the top of the directory that this program is in.
+inline std::string stage_program() {
+    char path[4096];
+    const ssize_t size = readlink("/proc/self/exe", path, sizeof path);
+    std::string at(path, size > 0 ? static_cast<size_t>(size) : 0);
+    for (int i = 0; i < 3; i++) at.resize(at.rfind('/'));
+    return at + "/wsxdp-stage";
+}
+
 // A case about what poll itself does when the stages run inside of it: there is no such thing elsewhere.
 struct InlineRegistration {
     InlineRegistration(const char *name, CMUnitTestFunction run) {
@@ -66,6 +75,7 @@ struct Config {
     wsxdp_config *config = wsxdp_config_new();
     explicit Config(const OptionList &options) {
         if (!test_placement().empty()) wsxdp_config_set(config, "placement", test_placement().c_str());
+        wsxdp_config_set(config, "stage.path", stage_program().c_str());
         for (const auto &option : options) {
             int status = wsxdp_config_set(config, option.first.c_str(), option.second.c_str());
             char text[300];

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// The stages of a handle in a process of their own: made as the first message says, fed with connections by
+// the ones after it.
+#pragma once
+#include "../../lib/pipeline/helper.h"
+#include "../../lib/pipeline/worker.h"
+#include <vector>
+
+namespace wx {
+
+struct Host {
+    int control = -1;
+    int parent = -1;
+    Region region;
+    Settings *settings = nullptr; // of the handle
+    Stages stages;
+    Worker worker;
+    struct Guest { // by index
+        Settings *settings = nullptr;
+        ConnectionArea area;
+    };
+    std::vector<Guest> guests;
+    bool broken = false; // what came makes no sense: not worth going on
+};
+
+// Everything up to readiness. E_INVALID, E_REGION, E_MEMORY, E_SYSTEM and what the transport needs, with a
+// sentence.
+int host_open(Host *host, const StageStart &start, const int *fds, ErrorText *error);
+void host_close(Host *host);
+
+} // namespace wx
