@@ -238,7 +238,7 @@ run-tests:
 	$(Q)$(runner) $(check_tests) $(tests) \
 	    $(call sanitized,address-undefined,$(replays) $(tests)) \
 	    $(call sanitized,thread,$(filter-out $(twice),$(threaded))) \
-	    $(addprefix threads$(comma),$(placed) $(filter %/test_opening %/test_spinning %/test_peer_gone %/test_sharing,\
+	    $(addprefix thread$(comma),$(placed) $(filter %/test_opening %/test_spinning %/test_peer_gone %/test_sharing,\
 	        $(filter $(OUT)/tests/xdp/%,$(tests))) $(call sanitized,thread,$(placed))) \
 	    $(filter-out $(check_tests),$(script_tests))
 
@@ -285,8 +285,8 @@ $(OUT)/examples/%.o: examples/%.c $(OUT)/flags
 
 # Where the helper is looked for unless an option says otherwise: known to one object, which changes with it.
 stage_path := $(PREFIX)/libexec/wsxdp-stage
-$(OUT)/lib/pipeline/process.o: $(OUT)/stage_path
-$(OUT)/lib/pipeline/process.o: lib_flags += -DWSXDP_STAGE_PATH='"$(stage_path)"'
+$(OUT)/lib/pipeline/processes.o: $(OUT)/stage_path
+$(OUT)/lib/pipeline/processes.o: lib_flags += -DWSXDP_STAGE_PATH='"$(stage_path)"'
 $(OUT)/stage_path: FORCE
 	@mkdir -p $(OUT); echo '$(stage_path)' | cmp -s - $@ || echo '$(stage_path)' > $@
 

@@ -8,8 +8,8 @@ reasons of those that skipped; the totals are the last line. A program fails tha
 outlives its limit, or leaves a process behind. A skip is a failure too, unless WSXDP_ALLOW_SKIP is set: on a
 machine that has what `make deps` installs nothing needs to be skipped.
 Programs with _excl in their name run alone, after the others. `threads,PROGRAM` and `processes,PROGRAM` run it with
-the stages of every handle in a thread or a process of their own (tests/pipeline/session.h reads the placement from the
-environment).
+each stage of every handle in a thread or a process of its own, `thread,` and `process,` with all of them in one
+(tests/pipeline/session.h reads the placement from the environment).
 """
 import argparse
 import concurrent.futures
@@ -46,7 +46,8 @@ class Result:
         self.output, self.why, self.seconds = '', '', 0.0
 
 
-PLACEMENTS = {'threads': 'threads: transport+ws', 'processes': 'processes: transport+ws'}
+PLACEMENTS = {'threads': 'threads: transport ws', 'thread': 'threads: transport+ws',
+              'processes': 'processes: transport ws', 'process': 'processes: transport+ws'}
 
 
 def placed(name):

@@ -60,7 +60,8 @@ static size_t received(Envelope *envelope, int *fds) {
     return count;
 }
 
-int passing_receive(int socket, void *message, size_t size, int *fds, size_t fd_count, int timeout_ms) {
+int passing_receive_some(int socket, void *message, size_t size, int *fds, size_t fds_max, size_t *fd_count,
+                         int timeout_ms) {
     pollfd look = {socket, POLLIN, 0};
     int ready;
     do ready = poll(&look, 1, timeout_ms);
@@ -73,11 +74,23 @@ int passing_receive(int socket, void *message, size_t size, int *fds, size_t fd_
     if (got < 0) return errno == EWOULDBLOCK ? EAGAIN : errno == ECONNRESET ? EPIPE : errno;
     int came[passed_fds_max];
     const size_t count = received(&envelope, came);
-    const bool whole = static_cast<size_t>(got) == size && count == fd_count &&
+    const bool whole = static_cast<size_t>(got) == size && count <= fds_max &&
                        (envelope.header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
     for (size_t i = 0; i < count && !whole; i++) close(came[i]);
     if (got == 0 && count == 0) return EPIPE;
     if (!whole) return EPROTO;
+    for (size_t i = 0; i < count; i++) fds[i] = came[i];
+    *fd_count = count;
+    return 0;
+}
+
+int passing_receive(int socket, void *message, size_t size, int *fds, size_t fd_count, int timeout_ms) {
+    size_t count = 0;
+    int came[passed_fds_max];
+    int cause = passing_receive_some(socket, message, size, came, passed_fds_max, &count, timeout_ms);
+    if (cause != 0) return cause;
+    for (size_t i = 0; i < count && count != fd_count; i++) close(came[i]);
+    if (count != fd_count) return EPROTO;
     for (size_t i = 0; i < count; i++) fds[i] = came[i];
     return 0;
 }

@@ -48,13 +48,15 @@ void poller_close(Poller *poller) {
     else
         epoll_end(poller);
     if (poller->event_fd >= 0) close(poller->event_fd);
-    if (poller->bell_fd >= 0) close(poller->bell_fd);
+    if (poller->own_bell) close(poller->bell_fd);
     poller->event_fd = poller->bell_fd = -1;
+    poller->own_bell = false;
 }
 
 int poller_add_bell(Poller *poller, int fd) {
     poller->bell_fd = fd >= 0 ? fd : eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (poller->bell_fd < 0) return errno;
+    poller->own_bell = fd < 0;
     return poller_add(poller, poller->bell_fd, Poller::bell_tag, true, false);
 }
 

@@ -46,7 +46,8 @@ struct Poller {
     int epoll_fd = -1;
     int event_fd = -1;
     int timer_fd = -1;
-    int bell_fd = -1;                   // see poller_add_bell
+    int bell_fd = -1; // see poller_add_bell
+    bool own_bell = false;
     bool ended = false;                 // see poller_watch_end
     Nanos armed_at = never;             // deadline the timer is set to
     uint64_t foreign_due = 0;           // foreign signals that were announced and not read yet

@@ -20,16 +20,23 @@ static int check_supported(const Options &o, ErrorText *error) {
     return WSXDP_OK;
 }
 
-// One place for transport and ws is what there is so far.
+// Transport as a whole and ws, apart or together, is what there is so far; with xdp transport does what nic would.
 static int check_placement(const Options &o, Placement *placement, ErrorText *error) {
     int status = placement_parse(ByteView(o.text(Option::placement)), placement, error);
     if (status >= 0)
         status = placement_complete(placement, o.integer(Option::transport) == transport_xdp, error);
     if (status < 0 || placement->kind == PlacementKind::inline_) return status;
-    const bool one = placement->count == 1 && placement->places[0].stages == (stage_transport | stage_ws);
-    if (one) return status;
+    constexpr uint32_t whole = stage_transport | stage_ws, nic = stage_nic;
+    uint32_t here = 0;
+    bool apart = false;
+    for (size_t i = 0; i < placement->count; i++) {
+        const uint32_t stages = placement->places[i].stages;
+        here |= stages;
+        apart |= (stages & nic) != 0 && (stages & stage_transport) == 0;
+    }
+    if ((here & ~nic) == whole && !apart) return status;
     return unsupported(error, "placement", o.text(Option::placement),
-                       "placement=inline, 'threads: transport+ws' or 'processes: transport+ws'");
+                       "inline, or a list of transport (with xdp: nic+transport) and ws, apart or as transport+ws");
 }
 
 static int allocate_app(Engine *e, const Options &o, ErrorText *error) {
@@ -68,9 +75,11 @@ static void wire_app(Engine *e) {
 }
 
 static int open_stages(Engine *e, const Placement &placement, ErrorText *error) {
-    if (placement.kind == PlacementKind::threads) return thread_open(e, placement, error);
-    if (placement.kind == PlacementKind::processes) return process_open(e, placement, error);
-    return stages_open(&e->stages, *e->settings->options, &e->region, &e->clock, &e->poller, error);
+    if (placement.kind == PlacementKind::threads) return threads_open(e, placement, error);
+    if (placement.kind == PlacementKind::processes) return processes_open(e, placement, error);
+    int status =
+        transport_open(&e->stages, *e->settings->options, &e->region, &e->clock, &e->poller, error);
+    return status < 0 ? status : ws_open(&e->stages, e->region, &e->clock, error);
 }
 
 static int set_up(Engine *e, Options *options, ErrorText *error) {
@@ -265,8 +274,8 @@ void engine_free(Engine *e) {
     while (e->sender_count != 0) sender_destroy(e->senders[--e->sender_count]);
     free_arrays(e);
     stages_close(&e->stages);
-    thread_close(e);
-    process_close(e);
+    threads_close(e);
+    processes_close(e);
     remote_close(e);
     poller_close(&e->poller);
     region_free(&e->region);

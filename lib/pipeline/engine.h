@@ -41,8 +41,8 @@ struct Runner {
 extern const Runner inline_runner, thread_runner, process_runner;
 
 struct Remote;       // the caller's side of a worker
-struct WorkerThread; // thread.cc's
-struct Helper;       // process.cc's
+struct Threads;      // threads.cc's
+struct Helpers;      // processes.cc's
 
 struct Engine {
     const Runner *runner = &inline_runner;
@@ -65,8 +65,8 @@ struct Engine {
     Settings *settings = nullptr; // of wsxdp_open
     uint32_t *generations = nullptr;
     Remote *remote = nullptr; // with a worker
-    WorkerThread *thread = nullptr;
-    Helper *helper = nullptr;
+    Threads *threads = nullptr;
+    Helpers *helpers = nullptr;
     Sender **senders = nullptr;
     size_t sender_count = 0;
     size_t sender_max = 0;
@@ -80,13 +80,13 @@ void engine_retire(Engine *e, AppConnection *c);
 // What is left of a connection once the stages have let go of it.
 void engine_drop(Engine *e, uint32_t index, ConnectionArea *area, Settings *settings);
 
-// thread.cc: a worker in a thread of its own, with the stages.
-int thread_open(Engine *e, const Placement &placement, ErrorText *error);
-void thread_close(Engine *e);
+// threads.cc: workers in threads of their own, with the stages.
+int threads_open(Engine *e, const Placement &placement, ErrorText *error);
+void threads_close(Engine *e);
 
-// process.cc: a worker in a process of its own, which makes its stages itself.
-int process_open(Engine *e, const Placement &placement, ErrorText *error);
-void process_close(Engine *e);
+// processes.cc: workers in processes of their own, which make their stages themselves.
+int processes_open(Engine *e, const Placement &placement, ErrorText *error);
+void processes_close(Engine *e);
 
 int engine_poll(Engine *e, wsxdp_event *events, size_t cap, int64_t timeout_ns);
 int engine_release(Engine *e);

@@ -189,9 +189,13 @@ int helper_ended(HelperProcess *helper, ErrorText *how) {
     return 1;
 }
 
-void helper_end(HelperProcess *helper, Nanos patience) {
+void helper_dismiss(HelperProcess *helper) {
     if (helper->control >= 0) close(helper->control);
     helper->control = -1;
+}
+
+void helper_end(HelperProcess *helper, Nanos patience) {
+    helper_dismiss(helper);
     if (helper->pidfd < 0) {
         // Not even a pidfd could be had: it finds its socket closed and ends.
         if (helper->pid > 0) waitpid(helper->pid, nullptr, 0);

@@ -12,11 +12,12 @@ namespace wx {
 
 // The first message, with its descriptors in this order.
 struct StageStart {
-    enum Descriptor { options, region, app_bell, own_bell, parent, count };
+    // Then the bell of each place, in order.
+    enum Descriptor { options, region, app_bell, parent, bells, count = bells + places_max };
     uint64_t magic;
     uint32_t version; // of the library: both must be of one
-    uint32_t stages;  // StageBits
-    int32_t cpu;
+    uint32_t place;   // which of them this process is
+    Placement placement;
 };
 constexpr uint32_t stage_version = WSXDP_VERSION_MAJOR << 16 | WSXDP_VERSION_MINOR << 8 | WSXDP_VERSION_PATCH;
 constexpr uint64_t stage_magic = 0x6567617473787377ULL; // "wsxstage"
@@ -25,7 +26,7 @@ constexpr uint64_t stage_magic = 0x6567617473787377ULL; // "wsxstage"
 struct StageReply {
     int32_t code; // WSXDP_OK or why not
     int32_t cause;
-    uint32_t size;
+    uint32_t size; // with WSXDP_OK a notice, or 0
     char text[sizeof ErrorText::text];
 };
 
@@ -45,6 +46,7 @@ struct HelperProcess {
     pid_t pid = -1;
     int pidfd = -1;   // readable once it has ended
     int control = -1; // our end of the socket
+    bool answers = false; // it owes an answer
 };
 
 // Starts the program with signals and descriptors as a fresh process has them. E_STAGE_START, E_DESCRIPTORS,
@@ -52,6 +54,8 @@ struct HelperProcess {
 int helper_spawn(const char *path, const char *role, HelperProcess *out, ErrorText *error);
 // 1 when it has ended, with how in words; 0 when it runs.
 int helper_ended(HelperProcess *helper, ErrorText *how);
+// Closes its socket, which it ends by.
+void helper_dismiss(HelperProcess *helper);
 // Waits up to `patience` for its end after its socket is closed, then kills it. Nothing of it is left.
 void helper_end(HelperProcess *helper, Nanos patience);
 

@@ -35,15 +35,17 @@ static void publish(const WsConnection *c) {
 
 void rounds_publish(const Rounds *r, uint32_t index) {
     const Transport *t = r->transport;
-    for (size_t i = 0; i < t->connection_limit; i++) {
-        if ((index != every_connection && index != i) || t->connections[i].area.words == nullptr) continue;
-        publish(&t->connections[i]);
-        publish(&r->ws->connections[i]);
+    const size_t limit = t != nullptr ? t->connection_limit : r->ws->connection_limit;
+    for (size_t i = 0; i < limit; i++) {
+        if (index != every_connection && index != i) continue;
+        if (t != nullptr && t->connections[i].area.words != nullptr) publish(&t->connections[i]);
+        if (r->ws != nullptr && r->ws->connections[i].words != nullptr) publish(&r->ws->connections[i]);
     }
 }
 
 bool rounds_info(const Rounds *r, uint32_t index, const char *what, Writer *out) {
     const Transport *t = r->transport;
+    if (t == nullptr) return false;
     if (index == every_connection) return transport_info(t, what, out);
     return index < t->connection_limit && transport_connection_info(t, &t->connections[index], what, out);
 }

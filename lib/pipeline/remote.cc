@@ -6,8 +6,11 @@
 // question_patience: facts are then those told before.
 #include "remote.h"
 #include "../base/alloc.h"
+#include <errno.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 namespace wx {
 
@@ -35,14 +38,15 @@ void remote_flush(Engine *e, AppConnection *c) {
     if (e->app.commands.published_tail != before) remote_told(e);
 }
 
-void remote_told(Engine *e) { wake(&e->remote->words->asleep, e->remote->bell); }
+void remote_told(Engine *e) { e->remote->transport->ringer.ring(); }
+
+void remote_ring_all(Engine *e) {
+    for (size_t i = 0; i < e->remote->placement.count; i++) e->remote->places[i].ringer.ring();
+}
 
 void remote_released(Engine *e) {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    std::atomic<uint32_t> *wanted = &e->remote->words->wants_room;
-    if (wanted->load(std::memory_order_relaxed) == 0) return;
-    wanted->exchange(0, std::memory_order_seq_cst);
-    remote_told(e);
+    for (size_t i = 0; i < e->remote->placement.count; i++)
+        give_room(e->remote->places[i].words, &e->remote->places[i].ringer);
 }
 
 bool remote_busy(Engine *e) {
@@ -50,7 +54,10 @@ bool remote_busy(Engine *e) {
 }
 
 bool remote_wants_room(const Engine *e) {
-    return e->remote->words->wants_room.load(std::memory_order_acquire) != 0;
+    bool wanted = false;
+    for (size_t i = 0; i < e->remote->placement.count; i++)
+        wanted |= e->remote->places[i].words->wants_room.load(std::memory_order_acquire) != 0;
+    return wanted;
 }
 
 Nanos remote_deadline(const Engine *e) {
@@ -61,33 +68,55 @@ Nanos remote_deadline(const Engine *e) {
 // Before the look at the outboxes: what becomes free after it is told.
 static void expect_room(Engine *e) {
     const uint32_t waits = e->app.writable_waiters != 0;
-    if (e->remote->words->waits_for_room.load(std::memory_order_relaxed) != waits)
-        e->remote->words->waits_for_room.exchange(waits, std::memory_order_seq_cst);
+    std::atomic<uint32_t> *word = &e->remote->transport->words->waits_for_room;
+    if (word->load(std::memory_order_relaxed) != waits) word->exchange(waits, std::memory_order_seq_cst);
+}
+
+// Whether it may lie down at all.
+static bool announce(Engine *e) {
+    bool may = true;
+    for (size_t i = 0; i < e->remote->placement.count; i++) may &= e->remote->places[i].sleeper.announce();
+    return may;
 }
 
 void remote_before_sleep(Engine *e) {
     expect_room(e);
-    e->remote->words->app_asleep.exchange(1, std::memory_order_seq_cst); // pairs with wake
+    if (!announce(e)) poller_signal(&e->poller);
 }
 
 uint64_t remote_changes(const Engine *e) { return e->app.changes; }
 
 uint64_t remote_allocations(const Engine *e) {
-    return e->remote->words->allocations.load(std::memory_order_relaxed);
+    uint64_t all = 0;
+    for (size_t i = 0; i < e->remote->placement.count; i++)
+        all += e->remote->places[i].words->allocations.load(std::memory_order_relaxed);
+    return all;
 }
 
 // ---- seats ----
 
+static bool all_left(const Remote *r, uint32_t index) {
+    for (size_t i = 0; i < r->placement.count; i++)
+        if (r->places[i].seats[index].load(std::memory_order_acquire) != Seat::left) return false;
+    return true;
+}
+
+static void set_seats(Remote *r, uint32_t index, Seat seat) {
+    for (size_t i = 0; i < r->placement.count; i++)
+        r->places[i].seats[index].store(seat, std::memory_order_release);
+}
+
+void remote_seat_taken(Engine *e, uint32_t index) { set_seats(e->remote, index, Seat::taken); }
+
 static void reap(Engine *e) {
-    Remote *w = e->remote;
-    for (uint32_t i = 0; i < e->app.connection_limit && w->leaving_count != 0; i++) {
-        if (w->leaving[i].settings == nullptr) continue;
-        if (w->seats[i].load(std::memory_order_acquire) != Seat::left) continue;
-        region_unmap_connection(&e->region, i, &w->leaving[i].area);
-        settings_drop(w->leaving[i].settings);
-        w->leaving[i] = Leaving();
-        w->leaving_count--;
-        w->seats[i].store(Seat::free, std::memory_order_relaxed);
+    Remote *r = e->remote;
+    for (uint32_t i = 0; i < e->app.connection_limit && r->leaving_count != 0; i++) {
+        if (r->leaving[i].settings == nullptr || !all_left(r, i)) continue;
+        region_unmap_connection(&e->region, i, &r->leaving[i].area);
+        settings_drop(r->leaving[i].settings);
+        r->leaving[i] = Leaving();
+        r->leaving_count--;
+        set_seats(r, i, Seat::free);
     }
 }
 
@@ -105,7 +134,7 @@ static bool free_seat(Engine *e, uint32_t *index) {
 
 static bool await_left(const Remote *r, uint32_t index) {
     const Nanos end = monotonic_ns() + question_patience;
-    while (r->seats[index].load(std::memory_order_acquire) != Seat::left) {
+    while (!all_left(r, index)) {
         if (monotonic_ns() >= end) return false;
         sched_yield();
     }
@@ -125,9 +154,10 @@ bool remote_seat(Engine *e, uint32_t *index) {
 void remote_retire(Engine *e, uint32_t index, const ConnectionArea &area, Settings *settings) {
     e->remote->leaving[index] = Leaving{area, settings};
     e->remote->leaving_count++;
-    e->remote->seats[index].store(Seat::leaving, std::memory_order_release);
-    e->remote->words->leave_asked.exchange(1, std::memory_order_seq_cst);
-    remote_told(e);
+    set_seats(e->remote, index, Seat::leaving);
+    for (size_t i = 0; i < e->remote->placement.count; i++)
+        e->remote->places[i].words->leave_asked.exchange(1, std::memory_order_seq_cst);
+    remote_ring_all(e);
 }
 
 void remote_drop_leaving(Engine *e) {
@@ -140,22 +170,48 @@ void remote_drop_leaving(Engine *e) {
     }
 }
 
-int remote_open(Engine *e, ErrorText *error) {
+void remote_open_bells(Engine *e) {
+    const BellOrder order = bell_order(e->remote->reach);
+    for (size_t i = 0; i < e->remote->placement.count; i++) {
+        RemotePlace *place = &e->remote->places[i];
+        place->sleeper.open(&place->words->app_bell, order, &place->words->app_counters);
+        place->ringer.open(&place->words->bell, e->remote->reach, &place->words->app_counters);
+        place->ringer.fd = e->remote->bells[i];
+    }
+}
+
+int remote_open(Engine *e, const Placement &placement, BellReach reach, ErrorText *error) {
     if (int cause = poller_add_bell(&e->poller, -1)) return poller_explain(&e->poller, cause, error);
-    e->remote = allocate_object<Remote>();
-    if (e->remote != nullptr) e->remote->leaving = allocate_array<Leaving>(e->region.sizes.connections);
-    if (e->remote == nullptr || e->remote->leaving == nullptr) {
+    Remote *r = e->remote = allocate_object<Remote>();
+    if (r != nullptr) {
+        for (int &bell : r->bells) bell = -1;
+        r->leaving = allocate_array<Leaving>(e->region.sizes.connections);
+    }
+    if (r == nullptr || r->leaving == nullptr) {
         error->begin(WSXDP_E_MEMORY).add("opening: out of memory; lower connections.max");
         return WSXDP_E_MEMORY;
     }
-    SharedWords *shared = reinterpret_cast<SharedWords *>(e->region.base + e->region.layout.shared);
-    e->remote->words = &shared->worker;
-    e->remote->seats = shared->seats;
+    r->placement = placement;
+    r->reach = reach;
+    for (size_t i = 0; i < placement.count; i++) {
+        r->places[i].words = shared_place(e->region, i);
+        r->places[i].seats = shared_seats(e->region, i);
+        if ((placement.places[i].stages & stage_transport) != 0) r->transport = &r->places[i];
+        r->bells[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        if (r->bells[i] >= 0) continue;
+        const int cause = errno;
+        error->begin(cause == EMFILE || cause == ENFILE ? WSXDP_E_DESCRIPTORS : WSXDP_E_SYSTEM, cause);
+        error->add("placement: eventfd: ").errno_name(cause).add("; raise the limit (ulimit -n)");
+        return error->code;
+    }
+    remote_open_bells(e);
     return WSXDP_OK;
 }
 
 void remote_close(Engine *e) {
     if (e->remote == nullptr) return;
+    for (int bell : e->remote->bells)
+        if (bell >= 0) close(bell);
     deallocate(e->remote->leaving);
     deallocate(e->remote);
     e->remote = nullptr;
@@ -181,16 +237,31 @@ static void sleep_until(Engine *e, Nanos now, Nanos until) {
     PollerEvent none[1]; // nothing but our own descriptors is in this poller
     Nanos span = until == never ? -1 : (until > now ? until - now : 0);
     e->rounds.sleeping.exchange(1, std::memory_order_seq_cst); // before the last look; pairs with rounds_wake
-    remote_before_sleep(e);
-    if (remote_busy(e)) span = 0;
+    expect_room(e);
+    if (!announce(e) || remote_busy(e)) span = 0;
     (void)poller_wait(&e->poller, none, 1, span);
     if (!e->fd_used) e->rounds.sleeping.store(0, std::memory_order_relaxed);
-    e->remote->words->app_asleep.store(0, std::memory_order_relaxed);
+    for (size_t i = 0; i < e->remote->placement.count; i++) e->remote->places[i].sleeper.rise();
     poller_clear(&e->poller);
+}
+
+// What was found while the workers were made.
+[[gnu::cold]] static size_t tell_notice(Engine *e, wsxdp_event *event) {
+    Remote *r = e->remote;
+    if (e->app.live_count == 0) return 0;
+    memset(event, 0, sizeof *event);
+    event->kind = WSXDP_EVENT_NOTICE;
+    event->conn = e->app.connections[e->app.live[0]].id;
+    event->error = r->notice.code;
+    event->data = reinterpret_cast<const uint8_t *>(r->notice.text);
+    event->len = r->notice.size;
+    r->notice.code = 0;
+    return 1;
 }
 
 size_t remote_collect(Engine *e, wsxdp_event *events, size_t cap, int64_t timeout_ns) {
     if (e->remote->leaving_count != 0) reap(e);
+    if (e->remote->notice.code != 0 && tell_notice(e, events) != 0) return 1;
     PollerEvent none[1];
     if (e->fd_used) (void)poller_wait(&e->poller, none, 1, 0); // the bell may have rung
     // Here and not only when nothing is there: who always finds something needs a true clock as well.
@@ -222,8 +293,8 @@ size_t remote_collect(Engine *e, wsxdp_event *events, size_t cap, int64_t timeou
 // ---- facts ----
 
 // false: the worker does not answer.
-static bool ask(Engine *e, Question::Kind kind, uint32_t index, const char *what) {
-    Question *q = &e->remote->words->question;
+static bool ask(RemotePlace *place, Question::Kind kind, uint32_t index, const char *what) {
+    Question *q = &place->words->question;
     // One that was given up and answered since.
     if (q->state.load(std::memory_order_acquire) == Question::State::asked) return false;
     q->kind = kind;
@@ -231,7 +302,7 @@ static bool ask(Engine *e, Question::Kind kind, uint32_t index, const char *what
     memset(q->what, 0, sizeof q->what);
     memcpy(q->what, what, strlen(what));
     q->state.store(Question::State::asked, std::memory_order_seq_cst);
-    remote_told(e);
+    place->ringer.ring();
     const Nanos end = monotonic_ns() + question_patience;
     while (q->state.load(std::memory_order_acquire) != Question::State::answered) {
         if (monotonic_ns() >= end) return false;
@@ -241,13 +312,16 @@ static bool ask(Engine *e, Question::Kind kind, uint32_t index, const char *what
     return true;
 }
 
-void remote_publish(Engine *e, uint32_t index) { (void)ask(e, Question::Kind::publish, index, ""); }
+void remote_publish(Engine *e, uint32_t index) {
+    for (size_t i = 0; i < e->remote->placement.count; i++)
+        (void)ask(&e->remote->places[i], Question::Kind::publish, index, "");
+}
 
 int remote_info(Engine *e, uint32_t index, const char *what, Writer *out, bool *known) {
     *known = false;
-    const Question &q = e->remote->words->question;
+    const Question &q = e->remote->transport->words->question;
     if (strlen(what) >= sizeof q.what) return WSXDP_OK; // no fact has such a name
-    if (!ask(e, Question::Kind::info, index, what)) {
+    if (!ask(e->remote->transport, Question::Kind::info, index, what)) {
         e->app.error.begin(WSXDP_E_AGAIN).add("what runs the stages does not answer; try again");
         return WSXDP_E_AGAIN;
     }

@@ -13,12 +13,22 @@ struct Leaving {
     Settings *settings = nullptr;
 };
 
-struct Remote {
-    WorkerWords *words = nullptr;
+struct RemotePlace {
+    PlaceWords *words = nullptr;
     std::atomic<Seat> *seats = nullptr;
-    int bell = -1;              // wakes the worker
+    BellSleeper sleeper; // the caller's sleep, for this worker
+    BellRinger ringer;   // wakes the worker
+};
+
+struct Remote {
+    Placement placement;
+    RemotePlace places[places_max];
+    int bells[places_max]; // eventfds that wake the workers
+    RemotePlace *transport = nullptr; // who takes commands
+    BellReach reach = BellReach::process;
     Leaving *leaving = nullptr; // by index
     size_t leaving_count = 0;
+    ErrorText notice; // told with the first connection; code 0: none
 };
 
 // What thread and process do each in their own way.
@@ -31,8 +41,11 @@ struct RemoteParts {
     Nanos (*due)(const Engine *e);
 };
 
-// The caller's poller can be woken by a worker from here on.
-int remote_open(Engine *e, ErrorText *error);
+// The caller's side of the workers, and what wakes them. E_MEMORY, E_DESCRIPTORS, E_SYSTEM with a sentence.
+int remote_open(Engine *e, const Placement &placement, BellReach reach, ErrorText *error);
+void remote_open_bells(Engine *e); // again, once the words are all 0
+void remote_ring_all(Engine *e);
+void remote_seat_taken(Engine *e, uint32_t index);
 void remote_close(Engine *e);
 // Once the worker has ended: what it had not let go of.
 void remote_drop_leaving(Engine *e);

@@ -24,7 +24,7 @@ constexpr size_t fact_bytes_max = 4096;
 
 struct Rounds {
     Transport *transport = nullptr;
-    WsStage *ws = nullptr;
+    WsStage *ws = nullptr; // null: it runs elsewhere
     Poller *poller = nullptr;
     Clock *clock = nullptr;
     Wait wait = Wait::adaptive;
@@ -64,13 +64,14 @@ inline bool rounds_likely_more(const Rounds *r) {
 inline bool rounds_run_ws(Rounds *r) {
     WsStage *ws = r->ws;
     bool moved = false;
+    if (__builtin_expect(ws == nullptr, 0)) return false;
     bool more = ws->metadata.ready() != 0 || ws->blocked_count != 0;
     while (more && ws_step(ws, r->clock->ticks())) {
         moved = true;
         more = !ws->metadata.drained() || ws->blocked_count != 0;
     }
     // Pongs and closes leave now and not at the next round.
-    if (ws->control.published_tail != r->transport->control.head)
+    if (r->transport != nullptr && ws->control.published_tail != r->transport->control.head)
         transport_step(r->transport, r->clock->ticks(), nullptr, 0);
     return moved;
 }

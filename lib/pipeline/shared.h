@@ -4,7 +4,8 @@
 // believes the other: what is read here is an index, a length or a state only after a check.
 #pragma once
 #include "../base/cpu.h"
-#include "../ring/wait.h"
+#include "../ring/bell.h"
+#include "placement.h"
 #include "rounds.h"
 
 namespace wx {
@@ -27,36 +28,42 @@ constexpr Nanos question_patience = 100 * ns_per_ms;
 // Whose a connection's index is. The caller's side takes and frees; the worker lets go.
 enum class Seat : uint32_t { free, taken, leaving, left };
 
-struct alignas(cache_line_pair) WorkerWords {
+// Of one place: a worker.
+struct PlaceWords {
+    BellWords bell;     // the worker sleeps on it
+    BellWords app_bell; // the caller does, for this worker: what one of them writes over is no other's sleep
     // -- written by the worker
-    std::atomic<uint32_t> wants_room;  // something waits for what the app gives back
-    std::atomic<uint64_t> allocations; // as wsxdp_stats counts them
+    alignas(cache_line_pair) std::atomic<uint64_t> allocations; // as wsxdp_stats counts them
+    // -- by the worker, and taken back by who gives room
+    std::atomic<uint32_t> wants_room; // something waits for what others give back
     // -- by the caller's side
     alignas(cache_line_pair) std::atomic<uint32_t> stop;
     std::atomic<uint32_t> waits_for_room; // the app was refused room in an outbox
     std::atomic<uint32_t> leave_asked;    // seats that the worker is to let go
-    // -- by both: who lies down sets it, who wakes clears it and rings
-    alignas(cache_line_pair) std::atomic<uint32_t> asleep; // the worker, in its poller
-    std::atomic<uint32_t> app_asleep;                      // the caller
-    WaitCounters counters;
+    WaitCounters counters;                // of the worker
+    WaitCounters app_counters;            // of the caller's sleeps, and of what it rings
     Question question;
 };
 
-// In the region at RegionLayout::shared.
-struct SharedWords {
-    WorkerWords worker;
-    std::atomic<Seat> seats[1]; // as many as there are connections
-};
+// In the region at RegionLayout::shared: the places, then for each of them a seat for each connection.
 inline uint64_t shared_words_bytes(uint64_t connections) {
-    return sizeof(SharedWords) + connections * sizeof(std::atomic<Seat>);
+    return places_max * (sizeof(PlaceWords) + connections * sizeof(std::atomic<Seat>));
+}
+inline PlaceWords *shared_place(const Region &region, size_t place) {
+    return reinterpret_cast<PlaceWords *>(region.base + region.layout.shared) + place;
+}
+inline std::atomic<Seat> *shared_seats(const Region &region, size_t place) {
+    uint8_t *all = region.base + region.layout.shared + places_max * sizeof(PlaceWords);
+    return reinterpret_cast<std::atomic<Seat> *>(all) + place * region.sizes.connections;
 }
 
-// Who announced its sleep before its last look, and is woken after it, or finds what was published before:
-// the exchange of the sleeper and this fence make both the same order for everyone.
-inline void wake(std::atomic<uint32_t> *asleep, int bell_fd) {
+// Something was given back that this place may have been waiting for.
+inline void give_room(PlaceWords *words, BellRinger *ringer) {
+    // What was given back, before the look; pairs with the exchange of who wants it.
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (asleep->load(std::memory_order_relaxed) == 0) return;
-    if (asleep->exchange(0, std::memory_order_seq_cst) != 0) poller_ring(bell_fd);
+    if (words->wants_room.load(std::memory_order_relaxed) == 0) return;
+    words->wants_room.exchange(0, std::memory_order_seq_cst);
+    ringer->ring();
 }
 
 } // namespace wx

@@ -34,30 +34,20 @@ RegionLayout stages_region_layout(const RegionSizes &sizes, uint64_t shared_byte
     return region_layout(sizes, slots, shared_bytes);
 }
 
-static int allocate_stages(Stages *s, const Options &o, size_t connections) {
-    s->transport.connections = allocate_array<Connection>(connections);
-    s->transport.live = allocate_array<uint32_t>(connections);
-    s->transport.scratch_bytes = static_cast<size_t>(o.integer(Option::socket_read_bytes));
-    if (s->transport.scratch_bytes < tls_record_wire_max) s->transport.scratch_bytes = tls_record_wire_max;
-    s->transport.scratch = static_cast<uint8_t *>(allocate(s->transport.scratch_bytes));
-    s->ws.connections = allocate_array<WsConnection>(connections);
-    bool all = s->transport.connections && s->transport.live && s->transport.scratch && s->ws.connections;
-    s->transport.connection_limit = s->ws.connection_limit = all ? connections : 0;
-    return all ? WSXDP_OK : WSXDP_E_MEMORY;
+static int no_memory(ErrorText *error) {
+    error->begin(WSXDP_E_MEMORY).add("opening: out of memory; lower connections.max");
+    return WSXDP_E_MEMORY;
 }
 
-static void wire(Stages *s, const Region &region) {
-    const RegionLayout &at = region.layout;
-    const RegionSizes &n = region.sizes;
-    open_end<MetadataSlot>(&s->transport.metadata, region, at.metadata, n.metadata_slots);
-    open_end<MetadataSlot>(&s->ws.metadata, region, at.metadata, n.metadata_slots);
-    open_end<EventSlot>(&s->ws.events, region, at.events, n.event_slots);
-    open_end<ControlSlot>(&s->ws.control, region, at.control, n.control_slots);
-    open_end<ControlSlot>(&s->transport.control, region, at.control, n.control_slots);
-    open_end<CommandSlot>(&s->transport.commands, region, at.commands, n.command_slots);
-    open_end<NoteSlot>(&s->transport.notes, region, at.transport_notes, n.note_slots);
-    open_end<NoteSlot>(&s->ws.notes, region, at.transport_notes, n.note_slots);
-    open_end<NoteSlot>(&s->ws.event_notes, region, at.event_notes, n.note_slots);
+static int allocate_transport(Transport *t, const Options &o, size_t connections, ErrorText *error) {
+    t->connections = allocate_array<Connection>(connections);
+    t->live = allocate_array<uint32_t>(connections);
+    t->scratch_bytes = static_cast<size_t>(o.integer(Option::socket_read_bytes));
+    if (t->scratch_bytes < tls_record_wire_max) t->scratch_bytes = tls_record_wire_max;
+    t->scratch = static_cast<uint8_t *>(allocate(t->scratch_bytes));
+    if (!t->connections || !t->live || !t->scratch) return no_memory(error);
+    t->connection_limit = connections;
+    return WSXDP_OK;
 }
 
 static int open_xdp(Stages *s, const Options &o, ErrorText *error) {
@@ -71,23 +61,42 @@ static int open_xdp(Stages *s, const Options &o, ErrorText *error) {
     return WSXDP_OK;
 }
 
-int stages_open(Stages *s, const Options &options, Region *region, Clock *clock, Poller *poller,
-                ErrorText *error) {
+int transport_open(Stages *s, const Options &options, Region *region, Clock *clock, Poller *poller,
+                   ErrorText *error) {
     if (system_random_open(&s->random) < 0) {
         error->begin(WSXDP_E_SYSTEM).add("the kernel has no getrandom: masks and keys need it");
         return WSXDP_E_SYSTEM;
     }
-    if (allocate_stages(s, options, region->sizes.connections) < 0) {
-        error->begin(WSXDP_E_MEMORY).add("opening: out of memory; lower connections.max");
-        return WSXDP_E_MEMORY;
-    }
-    s->transport.clock = clock;
-    s->transport.poller = poller;
-    s->transport.random = &s->random;
-    s->transport.region = region;
-    s->ws.clock = clock;
-    wire(s, *region);
+    Transport *t = &s->transport;
+    int status = allocate_transport(t, options, region->sizes.connections, error);
+    if (status < 0) return status;
+    t->clock = clock;
+    t->poller = poller;
+    t->random = &s->random;
+    t->region = region;
+    const RegionLayout &at = region->layout;
+    const RegionSizes &n = region->sizes;
+    open_end<MetadataSlot>(&t->metadata, *region, at.metadata, n.metadata_slots);
+    open_end<ControlSlot>(&t->control, *region, at.control, n.control_slots);
+    open_end<CommandSlot>(&t->commands, *region, at.commands, n.command_slots);
+    open_end<NoteSlot>(&t->notes, *region, at.transport_notes, n.note_slots);
     return open_xdp(s, options, error);
+}
+
+int ws_open(Stages *s, const Region &region, const Clock *clock, ErrorText *error) {
+    WsStage *ws = &s->ws;
+    const RegionLayout &at = region.layout;
+    const RegionSizes &n = region.sizes;
+    ws->connections = allocate_array<WsConnection>(n.connections);
+    if (ws->connections == nullptr) return no_memory(error);
+    ws->connection_limit = n.connections;
+    ws->clock = clock;
+    open_end<MetadataSlot>(&ws->metadata, region, at.metadata, n.metadata_slots);
+    open_end<EventSlot>(&ws->events, region, at.events, n.event_slots);
+    open_end<ControlSlot>(&ws->control, region, at.control, n.control_slots);
+    open_end<NoteSlot>(&ws->notes, region, at.transport_notes, n.note_slots);
+    open_end<NoteSlot>(&ws->event_notes, region, at.event_notes, n.note_slots);
+    return WSXDP_OK;
 }
 
 void stages_close(Stages *s) {
@@ -126,17 +135,19 @@ int connection_prepare(Connection *c, RandomSource *random, const char *url, Err
 }
 
 void stages_attach(Stages *s, Connection *c) {
-    const RegionSizes &sizes = s->transport.region->sizes;
+    const Region *region = s->transport.region;
+    const RegionSizes &sizes = region->sizes;
     c->inbox.resume(&c->area.words->inbox, c->area.inbox, sizes.inbox_bytes);
     c->outbox.resume(&c->area.words->outbox, c->area.outbox, sizes.outbox_bytes);
-    ws_attach(&s->ws, c->index, c->area, sizes.inbox_bytes, c->settings);
+    if (c->index < s->ws.connection_limit)
+        ws_attach(&s->ws, c->index, c->area, sizes.inbox_bytes, c->settings);
     transport_prepare(c);
 }
 
 void stages_detach(Stages *s, uint32_t index) {
-    if (index >= s->transport.connection_limit) return; // they are in another process
-    ws_detach(&s->ws, index);
-    transport_retire(&s->transport, &s->transport.connections[index]);
+    if (index < s->ws.connection_limit) ws_detach(&s->ws, index);
+    if (index < s->transport.connection_limit)
+        transport_retire(&s->transport, &s->transport.connections[index]);
 }
 
 } // namespace wx

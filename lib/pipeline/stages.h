@@ -24,18 +24,19 @@ constexpr int64_t transport_uring = 2, transport_xdp = 3;
 RegionSizes stages_region_sizes(const Options &options);
 RegionLayout stages_region_layout(const RegionSizes &sizes, uint64_t shared_bytes);
 
-// Region, clock and poller must outlive the stages. E_MEMORY, E_SYSTEM and what transport=xdp needs, with a
-// sentence.
-int stages_open(Stages *stages, const Options &options, Region *region, Clock *clock, Poller *poller,
-                ErrorText *error);
+// Each by who runs it. Region, clock and poller must outlive it. E_MEMORY, E_SYSTEM and what transport=xdp needs, with
+// a sentence.
+int transport_open(Stages *stages, const Options &options, Region *region, Clock *clock, Poller *poller,
+                   ErrorText *error);
+int ws_open(Stages *stages, const Region &region, const Clock *clock, ErrorText *error);
 void stages_close(Stages *stages);
 
 // Checks what can be checked without a peer. c->settings and c->index are set; c->url points into text that
 // the connection owns. E_INVALID, E_URL_... with a sentence.
 int connection_prepare(Connection *c, RandomSource *random, const char *url, ErrorText *error);
-// The connection has its area: from here on both stages know it.
+// The connection has its area: from here on the stages that are here know it.
 void stages_attach(Stages *stages, Connection *c);
-// Both let go of it; its area and settings stay the caller's.
+// They let go of it; its area and settings stay the caller's.
 void stages_detach(Stages *stages, uint32_t index);
 
 // Zeroed and not touched: what a connection needs is constructed when there is one, so a handle with room for

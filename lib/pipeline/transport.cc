@@ -260,10 +260,6 @@ static void adopt(Transport *t, Connection *c) {
 
 void transport_begin(Transport *t, Connection *c) {
     if (!c->adopted) adopt(t, c);
-    if (t->notice.code != 0) {
-        note_notice(t, c, t->notice);
-        t->notice.clear();
-    }
     connect_begin(t, c);
 }
 

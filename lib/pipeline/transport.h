@@ -181,7 +181,6 @@ struct Transport {
     // A connect command for an index that nothing has been prepared for: a request may be waiting elsewhere.
     void (*on_connect)(void *context, uint32_t index) = nullptr;
     void *on_connect_context = nullptr;
-    ErrorText notice;                       // about the handle, told with its first connection; code 0: none
 };
 
 // The stage. `events`: what the poller said since the last step. Returns whether anything moved.

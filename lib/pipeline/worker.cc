@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
-// See worker.h. The worker does what a caller's poll does with inline placement, but for the app stage, and
-// sleeps as the caller would. It starts before any connection and ends before anything it uses; only the
-// region is shared. The worst case accepted is a caller that does not poll: everything fills up, nothing is
-// lost, and the worker sleeps.
+// See worker.h. The worker does what a caller's poll does with inline placement, but for the app stage and whatever
+// else runs elsewhere, and sleeps as the caller would. It starts before any connection and ends before anything it
+// uses; only the region is shared. The worst case accepted is a caller that does not poll: everything fills up, nothing
+// is lost, and the worker sleeps.
 #include "worker.h"
 #include "../base/alloc.h"
-#include <errno.h>
 #include <poll.h>
 #include <string.h>
 
@@ -23,6 +22,8 @@ static void answer(Worker *w) {
     what[sizeof what - 1] = 0;
     Writer out{ByteSpan(q->answer, sizeof q->answer)};
     q->known = 1;
+    // What the caller has heard of ws by now is in the ring to us: the answer is not older than that.
+    if (w->rounds.transport != nullptr) transport_step(w->rounds.transport, w->clock.ticks(), nullptr, 0);
     if (q->kind == Question::Kind::info)
         q->known = rounds_info(&w->rounds, q->index, what, &out);
     else
@@ -33,12 +34,14 @@ static void answer(Worker *w) {
 
 // What was asked of a connection before it left lies in the ring before the seat says so.
 static void let_go(Worker *w) {
-    Transport *t = &w->stages->transport;
     w->words->leave_asked.exchange(0, std::memory_order_acq_rel);
-    transport_step(t, w->clock.ticks(), nullptr, 0);
-    for (uint32_t i = 0; i < t->connection_limit; i++) {
+    Rounds *r = &w->rounds;
+    if (r->transport != nullptr) transport_step(r->transport, w->clock.ticks(), nullptr, 0);
+    const size_t limit = r->transport != nullptr ? r->transport->connection_limit : r->ws->connection_limit;
+    for (uint32_t i = 0; i < limit; i++) {
         if (w->seats[i].load(std::memory_order_acquire) != Seat::leaving) continue;
-        stages_detach(w->stages, i);
+        if (r->ws != nullptr) ws_detach(r->ws, i);
+        if (r->transport != nullptr) transport_retire(r->transport, &r->transport->connections[i]);
         if (w->left != nullptr) w->left(w->context, i);
         w->seats[i].store(Seat::left, std::memory_order_release);
     }
@@ -54,15 +57,30 @@ static bool has_room(const Transport *t) {
     return false;
 }
 
-// The app sleeps and there is something for it: events, or room that it was refused.
-static void tell_app(Worker *w) {
-    const uint64_t tail = w->stages->ws.events.published_tail;
-    const bool waits = w->words->waits_for_room.load(std::memory_order_acquire) != 0;
-    const bool room = waits && has_room(&w->stages->transport);
-    if (tail == w->events_told && !room) return;
-    w->events_told = tail;
-    if (room) w->words->waits_for_room.store(0, std::memory_order_relaxed); // once
-    wake(&w->words->app_asleep, w->app_bell);
+// Whoever waits for what the last round brought: the app for events or for room that it was refused, the other stage
+// for what is in the rings to it or for room in that from it.
+static void tell(Worker *w) {
+    const Transport *t = w->rounds.transport;
+    WsStage *ws = w->rounds.ws;
+    bool app = false;
+    if (t != nullptr && w->words->waits_for_room.load(std::memory_order_acquire) != 0 && has_room(t)) {
+        w->words->waits_for_room.store(0, std::memory_order_relaxed); // once
+        app = true;
+    }
+    if (ws != nullptr && ws->events.published_tail != w->app_told) {
+        w->app_told = ws->events.published_tail;
+        app = true;
+    }
+    if (app) w->app.ring();
+    if (w->other.words == nullptr) return;
+    const uint64_t told = t != nullptr ? t->metadata.published_tail : ws->control.published_tail;
+    if (told != w->other_told) {
+        w->other_told = told;
+        w->other.ring();
+    }
+    if (ws == nullptr || ws->metadata.released_head == w->metadata_given) return;
+    w->metadata_given = ws->metadata.released_head;
+    give_room(w->other_words, &w->other);
 }
 
 static bool asked(const Worker *w) {
@@ -71,27 +89,41 @@ static bool asked(const Worker *w) {
            w->words->question.state.load(std::memory_order_acquire) == Question::State::asked;
 }
 
-// Asked when another thread of this process can know that we lie down.
+// Something came while this worker was about to lie down, or could not come for lack of room.
 static bool stay_awake(Worker *w) {
-    Transport *t = &w->stages->transport;
-    w->words->asleep.exchange(1, std::memory_order_seq_cst); // before the look; pairs with wake
-    if (asked(w) || t->commands.ready() != 0 || w->stages->ws.metadata.ready() != 0 ||
-        t->control.ready() != 0 || transport_has_silent_input(t))
+    if (!w->sleeper.announce() || asked(w)) return true;
+    Transport *t = w->rounds.transport;
+    WsStage *ws = w->rounds.ws;
+    if (t != nullptr && (t->commands.ready() != 0 || t->control.ready() != 0 || transport_has_silent_input(t)))
         return true;
-    if (t->stalled_count == 0 && w->stages->ws.blocked_count == 0) return false;
+    if (ws != nullptr && ws->metadata.ready() != 0) return true;
+    const bool waits = (t != nullptr && t->stalled_count != 0) || (ws != nullptr && ws->blocked_count != 0);
+    if (!waits) return false;
     // Room that was given back before this is found by one more round; who gives some after it, wakes us. A
     // host that waits on the descriptor gives it back when it polls.
     if (w->words->wants_room.exchange(1, std::memory_order_seq_cst) != 0) return false;
-    wake(&w->words->app_asleep, w->app_bell);
+    w->app.ring();
     return true;
 }
 
-static bool round(Worker *w, bool sleeps) {
+static bool ws_round(Worker *w, bool sleeps) {
+    if (sleeps) {
+        PollerEvent none[1]; // nothing but the bell is in this poller
+        const Nanos span = stay_awake(w) ? 0 : -1;
+        (void)poller_wait(&w->poller, none, 1, span);
+        w->sleeper.rise();
+    }
+    rounds_begin(&w->rounds);
+    return rounds_run_ws(&w->rounds);
+}
+
+static bool round(Worker *w, bool sleeps, Nanos now) {
     Rounds *r = &w->rounds;
+    if (r->transport == nullptr) return ws_round(w, sleeps);
     const bool spins = r->wait == Wait::spin;
     if (!sleeps && rounds_direct(r)) return rounds_read(r, rounds_tries(r, spins), spins);
-    const bool moved = rounds_ask(r, sleeps, r->transport->now, never, false, [w] { return stay_awake(w); });
-    if (sleeps) w->words->asleep.store(0, std::memory_order_relaxed);
+    const bool moved = rounds_ask(r, sleeps, now, never, false, [w] { return stay_awake(w); });
+    if (sleeps) w->sleeper.rise();
     return moved;
 }
 
@@ -104,49 +136,70 @@ static bool parent_gone(Worker *w, Nanos now) {
 }
 
 void worker_run(Worker *w) {
-    Transport *t = &w->stages->transport;
+    const Transport *t = w->rounds.transport;
     WaitNext next = WaitNext::step;
-    while (w->words->stop.load(std::memory_order_acquire) == 0 && !parent_gone(w, t->now)) {
+    Nanos now = w->clock.monotonic(w->clock.ticks());
+    while (w->words->stop.load(std::memory_order_acquire) == 0 && !parent_gone(w, now)) {
         if (w->words->question.state.load(std::memory_order_acquire) == Question::State::asked) answer(w);
         if (w->words->leave_asked.load(std::memory_order_acquire) != 0) let_go(w);
-        const uint64_t changes = t->changes, before = allocation_count();
-        const bool moved = round(w, next == WaitNext::sleep);
-        tell_app(w);
-        if (t->changes == changes && allocation_count() != before)
+        const uint64_t changes = t != nullptr ? t->changes : w->rounds.ws->changes, before = allocation_count();
+        const bool moved = round(w, next == WaitNext::sleep, now);
+        tell(w);
+        if ((t != nullptr ? t->changes : w->rounds.ws->changes) == changes && allocation_count() != before)
             w->words->allocations.fetch_add(allocation_count() - before, std::memory_order_relaxed);
-        next = w->waiter.after(moved, t->now, transport_deadline(t));
+        now = t != nullptr ? t->now : w->clock.monotonic(w->clock.ticks());
+        next = w->waiter.after(moved, now, t != nullptr ? transport_deadline(t) : never);
+        if (next == WaitNext::sleep) wait_count(w->words->counters.sleeps);
         if (next == WaitNext::relax) cpu_relax();
     }
 }
 
 // ---- open and close ----
 
-int worker_open(Worker *w, const Options &o, Region *region, int bell, ErrorText *error) {
-    SharedWords *shared = reinterpret_cast<SharedWords *>(region->base + region->layout.shared);
-    w->words = &shared->worker;
-    w->seats = shared->seats;
+static size_t place_of(const Placement &placement, uint32_t stage) {
+    size_t place = 0;
+    while (place < placement.count && (placement.places[place].stages & stage) == 0) place++;
+    return place;
+}
+
+static void open_bells(Worker *w, const Region &region, const WorkerPlan &plan) {
+    w->sleeper.open(&w->words->bell, bell_order(plan.reach), &w->words->counters);
+    w->app.open(&w->words->app_bell, plan.reach, &w->words->counters);
+    w->app.fd = plan.app_bell;
+    const uint32_t stages = plan.placement.places[plan.place].stages;
+    if ((stages & stage_transport) != 0 && (stages & stage_ws) != 0) return;
+    const size_t other = place_of(plan.placement, (stages & stage_ws) != 0 ? stage_transport : stage_ws);
+    w->other_words = shared_place(region, other);
+    w->other.open(&w->other_words->bell, plan.reach, &w->words->counters);
+    w->other.fd = plan.bells[other];
+}
+
+int worker_open(Worker *w, const Options &o, const Region &region, const WorkerPlan &plan, ErrorText *error) {
+    const uint32_t stages = plan.placement.places[plan.place].stages;
+    w->words = shared_place(region, plan.place);
+    w->seats = shared_seats(region, plan.place);
     system_clock_open(&w->clock);
     int status = poller_open(&w->poller, static_cast<PollerKind>(o.integer(Option::poller)), error);
     if (status < 0) return status;
-    if (int cause = poller_add_bell(&w->poller, bell)) return poller_explain(&w->poller, cause, error);
-    w->rounds.transport = &w->stages->transport;
-    w->rounds.ws = &w->stages->ws;
+    if (int cause = poller_add_bell(&w->poller, plan.bells[plan.place])) return poller_explain(&w->poller, cause, error);
+    w->rounds.transport = (stages & stage_transport) != 0 ? &w->stages->transport : nullptr;
+    w->rounds.ws = (stages & stage_ws) != 0 ? &w->stages->ws : nullptr;
     w->rounds.poller = &w->poller;
     w->rounds.clock = &w->clock;
     w->rounds.wait = static_cast<Wait>(o.integer(Option::wait));
     w->rounds.spin_ns = o.integer(Option::wait_spin_ns);
-    WaitPlan plan;
-    plan.mode = w->rounds.wait == Wait::spin ? WaitMode::spin : WaitMode::adaptive;
-    plan.spin_ns = w->rounds.wait == Wait::adaptive ? w->rounds.spin_ns : 0;
-    w->waiter.open(plan, &w->words->counters, w->clock.monotonic(w->clock.ticks()));
+    WaitPlan wait;
+    wait.mode = w->rounds.wait == Wait::spin ? WaitMode::spin : WaitMode::adaptive;
+    wait.spin_ns = w->rounds.wait == Wait::adaptive ? w->rounds.spin_ns : 0;
+    w->waiter.open(wait, &w->words->counters, w->clock.monotonic(w->clock.ticks()));
+    open_bells(w, region, plan);
     return WSXDP_OK;
 }
 
 void worker_close(Worker *w) { poller_close(&w->poller); }
 
 // Slower is better than not at all, and the caller hears of it.
-void worker_pin_refused(Worker *w, int cpu, int cause) {
-    ErrorText *notice = &w->stages->transport.notice;
+void pin_refused(int cpu, int cause, ErrorText *notice) {
     notice->begin(WSXDP_E_THREAD_START, cause).add("placement: processor ").number(cpu);
     notice->add(" cannot be used by this process (see nproc and taskset -p); its stages run unpinned");
 }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Runs transport and ws beside the caller: the loop of a thread or a process of their own. What it does for
-// the caller's side besides is in shared.h.
+// Runs transport, ws or both beside the caller: the loop of a thread or a process of their own. What it does for the
+// caller's side besides is in shared.h.
 #pragma once
-#include "placement.h"
 #include "shared.h"
 #include "stages.h"
 
@@ -10,29 +9,40 @@ namespace wx {
 
 struct Worker {
     Stages *stages = nullptr;
-    Rounds rounds;
+    Rounds rounds; // its transport or ws is null when that runs elsewhere
     Clock clock;
     Poller poller;
     Waiter waiter;
-    WorkerWords *words = nullptr;
+    PlaceWords *words = nullptr;
     std::atomic<Seat> *seats = nullptr;
-    int app_bell = -1;
-    int parent =
-        -1; // a descriptor that becomes readable when the caller's process is gone; -1: it is this one
+    BellSleeper sleeper;
+    BellRinger app;
+    BellRinger other; // who has the other stage; no words: it is here
+    PlaceWords *other_words = nullptr;
+    uint64_t app_told = 0, other_told = 0, metadata_given = 0; // positions
+    int parent = -1; // a descriptor that becomes readable when the caller's process is gone; -1: it is this one
     Nanos parent_looked = 0;
-    uint64_t events_told = 0;
-    // Both stages have let go of a connection; null: nothing is left to do.
+    // Its stages have let go of a connection; null: nothing is left to do.
     void (*left)(void *context, uint32_t index) = nullptr;
     void *context = nullptr;
 };
 
-// The worker's clock and poller: before its stages are made, which stand on them. bell: the descriptor it is
-// woken by, -1 to make one. E_SYSTEM, E_MEMORY, E_DESCRIPTORS with a sentence.
-int worker_open(Worker *w, const Options &options, Region *region, int bell, ErrorText *error);
+// Which place of those, and who wakes whom: the descriptors of the bells are the caller's of this, by place.
+struct WorkerPlan {
+    Placement placement;
+    size_t place = 0;
+    BellReach reach = BellReach::process;
+    int app_bell = -1;
+    int bells[places_max];
+};
+
+// The worker's clock and poller, before its stages are made, which stand on them. E_SYSTEM, E_MEMORY, E_DESCRIPTORS with
+// a sentence.
+int worker_open(Worker *w, const Options &options, const Region &region, const WorkerPlan &plan, ErrorText *error);
 void worker_close(Worker *w);
 // Until it is told to stop or the caller's process is gone.
 void worker_run(Worker *w);
-// The processor that was asked for cannot be had, which is told with the first connection.
-void worker_pin_refused(Worker *w, int cpu, int cause);
+// The processor that was asked for cannot be had, which is no error.
+void pin_refused(int cpu, int cause, ErrorText *notice);
 
 } // namespace wx

@@ -308,6 +308,7 @@ static inline void on_bytes(WsStage *s, uint32_t index, const MetadataSlot &slot
     *copy = *note;
     s->notes.pop();
     s->notes.release();
+    s->changes++;
     if (copy->size > sizeof copy->text) copy->size = 0;
     if (copy->kind == WSXDP_EVENT_OPEN && c->inbox != nullptr) begin_opening(c, *copy, position);
     if (copy->kind == WSXDP_EVENT_RECONNECTING || copy->kind == WSXDP_EVENT_CLOSE) {
@@ -334,6 +335,7 @@ static inline void on_bytes(WsStage *s, uint32_t index, const MetadataSlot &slot
 [[gnu::cold]] static bool on_change(WsStage *s, uint32_t index, const MetadataSlot &slot) {
     WsConnection *c = &s->connections[index];
     if (c->blocked) return false;
+    if (c->inbox == nullptr && s->on_unknown != nullptr) s->on_unknown(s->on_unknown_context, index);
     if (slot.kind == MetadataSlot::note) return on_note(s, index, slot.position);
     return slot.kind != MetadataSlot::end ||
            tell_control(s, c, index, ControlSlot::ended, 0, 0, 0, ByteView("", 0));

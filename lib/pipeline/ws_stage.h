@@ -67,7 +67,11 @@ struct WsStage {
     WsConnection *connections = nullptr;
     size_t connection_limit = 0;
     size_t blocked_count = 0;
+    uint64_t changes = 0; // notes passed on: cold work that may allocate
     Tick now = 0;
+    // A slot for an index that nothing has been attached to: a request may be waiting elsewhere.
+    void (*on_unknown)(void *context, uint32_t index) = nullptr;
+    void *on_unknown_context = nullptr;
 };
 
 // Moves what has arrived; true if anything moved.

@@ -85,6 +85,10 @@ bool BellRinger::wake() {
     // next ring is cheap again.
     if ((words->word.fetch_and(bell_orders, std::memory_order_seq_cst) & ~bell_orders) == 0) return false;
     wait_count(counters->rings);
+    if (fd >= 0) {
+        const uint64_t one = 1;
+        return write(fd, &one, sizeof one) > 0 || errno == EAGAIN; // a full counter is readable already
+    }
     (void)futex(&words->word, FUTEX_WAKE, 1, nullptr);
     return true;
 }

@@ -72,6 +72,11 @@ struct BellSleeper {
     // it cannot be promised; cancel() and come back.
     bool announce();
     void cancel() { words->word.store(awake(), std::memory_order_relaxed); }
+    // After a sleep on something else that a ringer's descriptor ended, or anything else.
+    void rise() {
+        if (words->word.load(std::memory_order_relaxed) != (awake() | bell_asleep)) wait_count(counters->wakes);
+        cancel();
+    }
     // Until rung or `deadline`; both times are CLOCK_MONOTONIC.
     BellWake sleep(Nanos now, Nanos deadline);
 
@@ -86,6 +91,7 @@ struct BellSleeper {
 // The waking side: one for each stage that gives work to the sleeper.
 struct BellRinger {
     BellWords *words = nullptr;
+    int fd = -1; // an eventfd that the sleeper waits on among others; -1: it waits on the word itself
     WaitCounters *counters = nullptr; // of the stage that rings
     bool fences = true;
 

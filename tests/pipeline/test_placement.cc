@@ -86,8 +86,8 @@ TEST(what_cannot_be_had_is_said_at_open) {
         int code;
         const char *says;
     } rows[] = {{"threads: foo", WSXDP_E_INVALID, "names no stage"},
-                {"threads: transport ws", WSXDP_E_UNSUPPORTED, "threads: transport+ws"},
-                {"processes", WSXDP_E_UNSUPPORTED, "use placement=inline"}};
+                {"threads: transport", WSXDP_E_UNSUPPORTED, "apart or as transport+ws"},
+                {"threads: rx tls tx ws", WSXDP_E_UNSUPPORTED, "use inline, or a list"}};
     for (const auto &row : rows) {
         Session session("echo:", {{"placement", row.placement}});
         assert_int_equal(session.status, row.code);

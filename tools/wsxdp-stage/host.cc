@@ -40,9 +40,14 @@ static int admit(Host *host, const StageConnect &request, const char *url, Optio
     Host::Guest *guest = &host->guests[request.index];
     guest->settings = share_settings(host, options, error);
     if (guest->settings == nullptr) return error->code;
-    int status =
-        region_join_connection(&host->region, request.index, guest->settings->deflate, &guest->area, error);
+    const bool deflates = guest->settings->deflate;
+    int status = region_join_connection(&host->region, request.index, deflates, &guest->area, error);
     if (status < 0) return status;
+    const uint64_t inbox_bytes = host->region.sizes.inbox_bytes;
+    if (host->worker.rounds.transport == nullptr) {
+        ws_attach(&host->stages.ws, request.index, guest->area, inbox_bytes, guest->settings);
+        return WSXDP_OK;
+    }
     Connection *c = new (&host->stages.transport.connections[request.index]) Connection();
     c->index = request.index;
     c->settings = guest->settings;
@@ -59,20 +64,26 @@ static int admit(Host *host, const StageConnect &request, const char *url, Optio
     return WSXDP_OK;
 }
 
-static void on_connect(void *context, uint32_t index) {
-    Host *host = static_cast<Host *>(context);
+static bool admit_next(Host *host) {
     StageConnect request;
     int fd = -1;
     ErrorText error;
     char *url = nullptr;
     Options *options = nullptr;
-    int cause = passing_receive(host->control, &request, sizeof request, &fd, 1, request_patience_ms);
-    bool good = cause == 0 && request.index == index && index < host->guests.size() &&
-                host->guests[index].settings == nullptr;
-    good = good && bundle_read(fd, &url, &options, &error) >= 0 &&
-           admit(host, request, url, options, &error) >= 0;
-    if (fd >= 0) close(fd);
+    if (passing_receive(host->control, &request, sizeof request, &fd, 1, request_patience_ms) != 0) return false;
+    const bool good = request.index < host->guests.size() && host->guests[request.index].settings == nullptr &&
+                      bundle_read(fd, &url, &options, &error) >= 0 &&
+                      admit(host, request, url, options, &error) >= 0;
+    close(fd);
     free_secret_text(url);
+    return good;
+}
+
+// Requests come in the order in which connections were made; stages may come upon them in another.
+static void on_unknown(void *context, uint32_t index) {
+    Host *host = static_cast<Host *>(context);
+    bool good = index < host->guests.size();
+    while (good && host->guests[index].settings == nullptr) good = admit_next(host);
     if (good) return;
     host->broken = true; // the next process takes the connections up
     host->worker.words->stop.store(1, std::memory_order_release);
@@ -88,20 +99,32 @@ static void left(void *context, uint32_t index) {
 
 // ---- the process ----
 
-static void pin(Host *host, int cpu) {
+static void pin(int cpu, ErrorText *notice) {
     cpu_set_t set;
     CPU_ZERO(&set);
     if (cpu < 0) return;
     CPU_SET(static_cast<size_t>(cpu), &set);
-    if (sched_setaffinity(0, sizeof set, &set) != 0) worker_pin_refused(&host->worker, cpu, errno);
+    if (sched_setaffinity(0, sizeof set, &set) != 0) pin_refused(cpu, errno, notice);
 }
 
-int host_open(Host *host, const StageStart &start, const int *fds, ErrorText *error) {
-    host->parent = fds[StageStart::parent];
-    host->worker.app_bell = fds[StageStart::app_bell];
-    host->worker.stages = &host->stages;
-    host->worker.context = host;
-    host->worker.left = left;
+static int open_stages(Host *host, const StageStart &start, const int *fds, ErrorText *error) {
+    const Options &options = *host->settings->options;
+    WorkerPlan plan;
+    plan.placement = start.placement;
+    plan.place = start.place;
+    plan.reach = BellReach::machine;
+    plan.app_bell = fds[StageStart::app_bell];
+    for (size_t i = 0; i < places_max; i++) plan.bells[i] = i < plan.placement.count ? fds[StageStart::bells + i] : -1;
+    Worker *w = &host->worker;
+    w->stages = &host->stages;
+    int status = worker_open(w, options, host->region, plan, error);
+    if (status >= 0 && w->rounds.transport != nullptr)
+        status = transport_open(&host->stages, options, &host->region, &w->clock, &w->poller, error);
+    if (status >= 0 && w->rounds.ws != nullptr) status = ws_open(&host->stages, host->region, &w->clock, error);
+    return status;
+}
+
+static int take_options(Host *host, const int *fds, ErrorText *error) {
     char *none = nullptr;
     Options *options = nullptr;
     int status = bundle_read(fds[StageStart::options], &none, &options, error);
@@ -112,19 +135,23 @@ int host_open(Host *host, const StageStart &start, const int *fds, ErrorText *er
     const RegionLayout layout = stages_region_layout(sizes, shared_words_bytes(sizes.connections));
     status = settings_new(options, sizes.inbox_bytes, sizes.outbox_bytes, &host->settings, error);
     if (status >= 0) status = region_join(&host->region, fds[StageStart::region], sizes, layout, error);
-    const int bell = fds[StageStart::own_bell];
-    if (status >= 0) status = worker_open(&host->worker, *options, &host->region, bell, error);
-    Worker *w = &host->worker;
-    if (status >= 0)
-        status = stages_open(&host->stages, *options, &host->region, &w->clock, &w->poller, error);
+    return status;
+}
+
+int host_open(Host *host, const StageStart &start, const int *fds, ErrorText *error) {
+    host->parent = fds[StageStart::parent];
+    host->worker.left = left;
+    host->worker.context = host;
+    int status = take_options(host, fds, error);
+    if (status >= 0) status = open_stages(host, start, fds, error);
     if (status < 0) return status;
-    host->guests.resize(sizes.connections);
-    host->stages.transport.on_connect = on_connect;
-    host->stages.transport.on_connect_context = host;
-    w->parent = host->parent;
-    int cause = poller_watch_end(&w->poller, host->parent);
-    if (cause != 0) return poller_explain(&w->poller, cause, error);
-    pin(host, start.cpu);
+    host->guests.resize(host->region.sizes.connections);
+    host->stages.transport.on_connect = host->stages.ws.on_unknown = on_unknown;
+    host->stages.transport.on_connect_context = host->stages.ws.on_unknown_context = host;
+    host->worker.parent = host->parent;
+    int cause = poller_watch_end(&host->worker.poller, host->parent);
+    if (cause != 0) return poller_explain(&host->worker.poller, cause, error);
+    pin(start.placement.places[start.place].cpu, error);
     return WSXDP_OK;
 }
 
@@ -138,8 +165,6 @@ void host_close(Host *host) {
     worker_close(&host->worker);
     settings_drop(host->settings);
     region_free(&host->region);
-    close(host->worker.app_bell);
-    close(host->parent);
 }
 
 } // namespace wx

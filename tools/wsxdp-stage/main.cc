@@ -28,12 +28,16 @@ int refuse(ErrorText *error, int cause, const char *why) {
     return WSXDP_E_STAGE_START;
 }
 
+// The bells at the end are as many as there are places, which only the message itself says.
 int take_start(StageStart *start, int *fds, ErrorText *error) {
-    int cause =
-        passing_receive(control, start, sizeof *start, fds, StageStart::count, first_message_patience_ms);
+    size_t count = 0;
+    int cause = passing_receive_some(control, start, sizeof *start, fds, StageStart::count, &count, first_message_patience_ms);
     if (cause != 0) return refuse(error, cause, "the first message is not one of libwsxdp of this version");
-    if (start->magic == stage_magic && start->version == stage_version) return WSXDP_OK;
-    return refuse(error, 0, "made with another version of libwsxdp; install both of one version");
+    if (start->magic != stage_magic || start->version != stage_version)
+        return refuse(error, 0, "made with another version of libwsxdp; install both of one version");
+    const bool good = start->placement.count <= places_max && start->place < start->placement.count &&
+                      count == StageStart::bells + start->placement.count;
+    return good ? static_cast<int>(WSXDP_OK) : refuse(error, 0, "the first message names places that are not there");
 }
 
 void reply(int status, const ErrorText &error) {
@@ -41,7 +45,7 @@ void reply(int status, const ErrorText &error) {
     memset(&reply, 0, sizeof reply);
     reply.code = status < 0 ? status : static_cast<int>(WSXDP_OK);
     reply.cause = error.system_errno;
-    reply.size = status < 0 ? error.size : 0;
+    reply.size = error.code != 0 ? error.size : 0;
     memcpy(reply.text, error.text, reply.size);
     (void)passing_send(control, ByteView(&reply, sizeof reply), nullptr, 0); // who has gone needs no answer
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A process of our own as the worker, and what happens when it ends before its time. It is started before any
-// network activity and makes its stages itself; a connection is handed to it as a URL and options. When it
+// Processes of our own as the workers, and what happens when one ends before its time. They are started before any
+// network activity and make their stages themselves; a connection is handed to it as a URL and options. When it
 // dies everything that it had published is delivered first; then each connection is told, the rings begin
 // anew and another process takes the connections up like after any other loss. Memory that the caller still
 // holds stays as it is: positions go on where the caller's side knows they were, and nothing that the dead
@@ -36,13 +36,13 @@ enum class Life : uint8_t {
     waiting, // for the next start
 };
 
-struct Helper {
+struct Helpers {
     Life life = Life::starting;
-    HelperProcess process;
-    int self = -1; // pidfd of this process, for the helper to watch
-    Place place;
-    Connection blank;      // what a new connection is prepared in
-    char **urls = nullptr; // by index: to connect again
+    HelperProcess all[places_max]; // by place
+    size_t unanswered = 0;         // of those that start
+    int self = -1;                 // pidfd of this process, for the helpers to watch
+    Connection blank;              // what a new connection is prepared in
+    char **urls = nullptr;         // by index: to connect again
     Nanos looked = 0;
     Nanos due = never;    // end of `starting`, or of `waiting`
     int64_t failures = 0; // in a row
@@ -51,9 +51,30 @@ struct Helper {
     ErrorText cause;
 };
 
-static const char *role_name(const Helper *h) {
-    return h->place.stages == (stage_transport | stage_ws) ? "transport+ws" : "stages";
+static void add_role(uint32_t stages, Writer *out) {
+    static const struct {
+        uint32_t bit;
+        const char *name;
+    } names[] = {{stage_nic, "nic"}, {stage_transport, "transport"}, {stage_rx, "rx"},
+                 {stage_tls, "tls"}, {stage_tx, "tx"},               {stage_ws, "ws"}};
+    const size_t begin = out->size();
+    for (const auto &row : names) {
+        if ((stages & row.bit) == 0) continue;
+        if (out->size() != begin) out->u8('+');
+        out->text(row.name);
+    }
 }
+
+struct Role { // in words
+    uint8_t text[40] = {0};
+    Role(const Engine *e, size_t place) {
+        Writer out{ByteSpan(text, sizeof text - 1)};
+        add_role(e->remote->placement.places[place].stages, &out);
+    }
+    const char *name() const { return reinterpret_cast<const char *>(text); }
+};
+
+static size_t place_count(const Engine *e) { return e->remote->placement.count; }
 
 // ---- starting ----
 
@@ -62,148 +83,172 @@ static const char *stage_path(const Engine *e) {
     return path[0] != 0 ? path : WSXDP_STAGE_PATH;
 }
 
-static int tell_start(Engine *e, int options) {
-    Helper *h = e->helper;
+static int tell_start(Engine *e, size_t place, int options) {
+    Helpers *h = e->helpers;
     StageStart start;
-    memset(&start, 0, sizeof start);
+    memset(static_cast<void *>(&start), 0, sizeof start);
     start.magic = stage_magic;
     start.version = stage_version;
-    start.stages = h->place.stages;
-    start.cpu = h->place.cpu;
+    start.place = static_cast<uint32_t>(place);
+    start.placement = e->remote->placement;
     int fds[StageStart::count];
     fds[StageStart::options] = options;
     fds[StageStart::region] = e->region.fd;
     fds[StageStart::app_bell] = e->poller.bell_fd;
-    fds[StageStart::own_bell] = e->remote->bell;
     fds[StageStart::parent] = h->self;
-    return passing_send(h->process.control, ByteView(&start, sizeof start), fds, StageStart::count);
+    memcpy(&fds[StageStart::bells], e->remote->bells, sizeof e->remote->bells);
+    const size_t count = StageStart::bells + place_count(e);
+    return passing_send(h->all[place].control, ByteView(&start, sizeof start), fds, count);
 }
 
-static int start_process(Engine *e, ErrorText *error) {
-    Helper *h = e->helper;
-    int status = helper_spawn(stage_path(e), role_name(h), &h->process, error);
+static int start_one(Engine *e, size_t place, int options, ErrorText *error) {
+    HelperProcess *process = &e->helpers->all[place];
+    int status = helper_spawn(stage_path(e), Role(e, place).name(), process, error);
     if (status < 0) return status;
-    int options = -1;
-    int cause = bundle_write(ByteView(""), e->settings->options, &options);
-    if (cause == 0) cause = tell_start(e, options);
-    if (options >= 0) close(options);
+    int cause = tell_start(e, place, options);
     if (cause == EPIPE) cause = 0; // it has ended: how is told where its answer is awaited
     // The socket for its answer, the pidfd for its end; both say no more than that it is time to look.
-    if (cause == 0) cause = poller_watch_end(&e->poller, h->process.control);
-    if (cause == 0) cause = poller_watch_end(&e->poller, h->process.pidfd);
-    if (cause == 0) {
-        h->life = Life::starting;
-        h->due = monotonic_ns() + e->settings->options->integer(Option::stage_start_timeout_ns);
-        return WSXDP_OK;
+    if (cause == 0) cause = poller_watch_end(&e->poller, process->control);
+    if (cause == 0) cause = poller_watch_end(&e->poller, process->pidfd);
+    process->answers = true;
+    if (cause == 0) return WSXDP_OK;
+    error->begin(cause == ENOMEM ? WSXDP_E_MEMORY : WSXDP_E_STAGE_START, cause).add("placement: telling ");
+    error->add(ByteView(stage_path(e))).add(" what to do: ").errno_name(cause);
+    return error->code;
+}
+
+static int start_all(Engine *e, ErrorText *error) {
+    Helpers *h = e->helpers;
+    int options = -1;
+    int cause = bundle_write(ByteView(""), e->settings->options, &options);
+    if (cause != 0) {
+        error->begin(cause == ENOMEM ? WSXDP_E_MEMORY : WSXDP_E_SYSTEM, cause);
+        error->add("placement: a memfd for the options: ").errno_name(cause);
+        return error->code;
     }
-    const int code = cause == ENOMEM ? WSXDP_E_MEMORY : WSXDP_E_STAGE_START;
-    error->begin(code, cause).add("placement: telling ").add(ByteView(stage_path(e)));
-    error->add(" what to do: ").errno_name(cause);
-    return code;
+    int status = WSXDP_OK;
+    h->unanswered = 0;
+    for (size_t i = 0; i < place_count(e) && status >= 0; i++) {
+        status = start_one(e, i, options, error);
+        h->unanswered++;
+    }
+    close(options);
+    h->life = Life::starting;
+    h->due = monotonic_ns() + e->settings->options->integer(Option::stage_start_timeout_ns);
+    return status;
 }
 
 static void unwatch(Engine *e) {
-    HelperProcess *p = &e->helper->process;
-    if (p->control >= 0) poller_remove(&e->poller, p->control);
-    if (p->pidfd >= 0) poller_remove(&e->poller, p->pidfd);
+    for (HelperProcess &p : e->helpers->all) {
+        if (p.control >= 0 && p.answers) poller_remove(&e->poller, p.control);
+        if (p.pidfd >= 0) poller_remove(&e->poller, p.pidfd);
+        p.answers = false;
+    }
     e->poller.ended = false;
 }
 
-// Whether it has answered: 1 it is ready, 0 not yet, < 0 why it will not be.
-static int take_reply(Engine *e, int timeout_ms, ErrorText *error) {
-    Helper *h = e->helper;
-    StageReply reply;
-    int cause = passing_receive(h->process.control, &reply, sizeof reply, nullptr, 0, timeout_ms);
-    if (cause == EAGAIN) return 0;
-    if (cause != 0) {
-        error->begin(WSXDP_E_STAGE_START, cause).add("placement: ").add(ByteView(stage_path(e)));
-        error->add(" did not answer: ");
-        pollfd look = {h->process.pidfd, POLLIN, 0};
-        (void)poll(&look, 1, closing_ms);
-        if (helper_ended(&h->process, error) == 0) error->add("it closed its socket");
-        return WSXDP_E_STAGE_START;
-    }
-    if (reply.code >= 0) {
-        poller_remove(&e->poller, h->process.control); // of no interest any more
-        e->poller.ended = false;
-        h->life = Life::running;
-        h->failures = 0;
-        h->due = never;
-        return 1;
-    }
-    error->begin(reply.code, reply.cause);
-    error->size = reply.size < sizeof error->text ? reply.size : sizeof error->text - 1;
-    memcpy(error->text, reply.text, error->size);
-    error->text[error->size] = 0;
-    return reply.code;
+static void end_all(Engine *e, Nanos patience) {
+    unwatch(e);
+    for (HelperProcess &p : e->helpers->all) helper_dismiss(&p);
+    for (HelperProcess &p : e->helpers->all) helper_end(&p, patience);
 }
 
-static int await_reply(Engine *e, ErrorText *error) {
-    const Nanos patience = e->settings->options->integer(Option::stage_start_timeout_ns);
-    int status = take_reply(e, static_cast<int>(patience / ns_per_ms) + 1, error);
-    if (status != 0) return status;
-    error->begin(WSXDP_E_STAGE_START)
-        .add("placement: ")
-        .add(ByteView(stage_path(e)))
-        .add(" was not ready within ");
-    error->number(patience / ns_per_ms).add(" ms (stage.start_timeout_ns)");
+static int did_not_answer(Engine *e, size_t place, int cause, ErrorText *error) {
+    HelperProcess *process = &e->helpers->all[place];
+    error->begin(WSXDP_E_STAGE_START, cause).add("placement: ").add(ByteView(stage_path(e)));
+    error->add(" (").add(Role(e, place).name()).add(") did not answer: ");
+    pollfd look = {process->pidfd, POLLIN, 0};
+    (void)poll(&look, 1, closing_ms);
+    if (helper_ended(process, error) == 0) error->add("it closed its socket");
     return WSXDP_E_STAGE_START;
 }
 
-int process_open(Engine *e, const Placement &placement, ErrorText *error) {
-    e->helper = allocate_object<Helper>();
-    if (e->helper != nullptr) e->helper->urls = allocate_array<char *>(e->region.sizes.connections);
-    if (e->helper == nullptr || e->helper->urls == nullptr) {
+// Whether it has answered: 1 it is ready, 0 not yet, < 0 why it will not be.
+static int take_reply(Engine *e, size_t place, int timeout_ms, ErrorText *error) {
+    HelperProcess *process = &e->helpers->all[place];
+    StageReply reply;
+    int cause = passing_receive(process->control, &reply, sizeof reply, nullptr, 0, timeout_ms);
+    if (cause == EAGAIN) return 0;
+    if (cause != 0) return did_not_answer(e, place, cause, error);
+    ErrorText *text = reply.code >= 0 ? &e->remote->notice : error;
+    if (reply.code < 0 || reply.size != 0) {
+        text->begin(reply.code < 0 ? reply.code : static_cast<int>(WSXDP_E_THREAD_START), reply.cause);
+        text->size = reply.size < sizeof text->text ? reply.size : sizeof text->text - 1;
+        memcpy(text->text, reply.text, text->size);
+        text->text[text->size] = 0;
+    }
+    if (reply.code < 0) return reply.code;
+    poller_remove(&e->poller, process->control); // of no interest any more
+    process->answers = false;
+    e->poller.ended = false;
+    if (--e->helpers->unanswered != 0) return 1;
+    e->helpers->life = Life::running;
+    e->helpers->failures = 0;
+    e->helpers->due = never;
+    return 1;
+}
+
+static int await_replies(Engine *e, ErrorText *error) {
+    const Nanos patience = e->settings->options->integer(Option::stage_start_timeout_ns);
+    for (size_t i = 0; i < place_count(e); i++) {
+        const Nanos left = e->helpers->due - monotonic_ns();
+        int status = take_reply(e, i, left > 0 ? static_cast<int>(left / ns_per_ms) + 1 : 0, error);
+        if (status > 0) continue;
+        if (status < 0) return status;
+        error->begin(WSXDP_E_STAGE_START).add("placement: ").add(ByteView(stage_path(e)));
+        error->add(" (").add(Role(e, i).name()).add(") was not ready within ").number(patience / ns_per_ms);
+        error->add(" ms (stage.start_timeout_ns)");
+        return WSXDP_E_STAGE_START;
+    }
+    return WSXDP_OK;
+}
+
+int processes_open(Engine *e, const Placement &placement, ErrorText *error) {
+    Helpers *h = e->helpers = allocate_object<Helpers>();
+    if (h != nullptr) h->urls = allocate_array<char *>(e->region.sizes.connections);
+    if (h == nullptr || h->urls == nullptr) {
         error->begin(WSXDP_E_MEMORY).add("opening: out of memory; lower connections.max");
         return WSXDP_E_MEMORY;
     }
-    Helper *h = e->helper;
-    h->place = placement.places[0];
-    int status = remote_open(e, error);
+    int status = remote_open(e, placement, BellReach::machine, error);
     if (status < 0) return status;
     e->runner = &process_runner;
-    e->remote->bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     h->self = static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0));
-    if (e->remote->bell < 0 || h->self < 0) {
+    if (h->self < 0) {
         const int cause = errno;
         error->begin(cause == EMFILE ? WSXDP_E_DESCRIPTORS : WSXDP_E_SYSTEM, cause);
-        error->add("placement: eventfd, pidfd_open: ").errno_name(cause);
+        error->add("placement: pidfd_open: ").errno_name(cause);
         return error->code;
     }
-    status = start_process(e, error);
-    if (status >= 0) status = await_reply(e, error);
-    return status < 0 ? status : static_cast<int>(WSXDP_OK);
+    status = start_all(e, error);
+    return status < 0 ? status : await_replies(e, error);
 }
 
-void process_close(Engine *e) {
-    Helper *h = e->helper;
+void processes_close(Engine *e) {
+    Helpers *h = e->helpers;
     if (h == nullptr) return;
-    for (size_t i = 0; h->urls != nullptr && i < e->region.sizes.connections; i++)
-        free_secret_text(h->urls[i]);
+    for (size_t i = 0; h->urls != nullptr && i < e->region.sizes.connections; i++) free_secret_text(h->urls[i]);
     deallocate(h->urls);
     if (h->self >= 0) close(h->self);
-    if (e->remote != nullptr && e->remote->bell >= 0) close(e->remote->bell);
-    h->~Helper();
+    h->~Helpers();
     deallocate(h);
-    e->helper = nullptr;
+    e->helpers = nullptr;
 }
 
 static void stop(Engine *e) {
-    if (e->remote != nullptr) {
-        e->remote->words->stop.store(1, std::memory_order_seq_cst);
-        remote_told(e);
-    }
-    unwatch(e);
-    helper_end(&e->helper->process, end_patience);
+    for (size_t i = 0; i < place_count(e); i++)
+        e->remote->places[i].words->stop.store(1, std::memory_order_seq_cst);
+    remote_ring_all(e);
+    end_all(e, end_patience);
     remote_drop_leaving(e);
 }
 
 // ---- connections ----
 
-static Connection *blank(Engine *e, uint32_t) { return &e->helper->blank; }
+static Connection *blank(Engine *e, uint32_t) { return &e->helpers->blank; }
 
 static int send_connect(Engine *e, uint32_t index, const Options *options, const AppConnection *was) {
-    Helper *h = e->helper;
+    Helpers *h = e->helpers;
     int fd = -1;
     int cause = bundle_write(ByteView(h->urls[index]), options, &fd);
     if (cause != 0) return cause;
@@ -212,15 +257,16 @@ static int send_connect(Engine *e, uint32_t index, const Options *options, const
     request.index = index;
     request.was_open = was != nullptr && was->epoch != 0;
     request.epoch = was != nullptr ? was->epoch : 0;
-    e->remote->seats[index].store(Seat::taken, std::memory_order_release);
-    cause = passing_send(h->process.control, ByteView(&request, sizeof request), &fd, 1);
+    remote_seat_taken(e, index);
+    for (size_t i = 0; i < place_count(e) && cause == 0; i++)
+        cause = passing_send(h->all[i].control, ByteView(&request, sizeof request), &fd, 1);
     close(fd);
     return cause;
 }
 
 // While no process is there the connection waits for the next one, which takes all that exist.
 static int attach(Engine *e, Connection *c, ErrorText *error) {
-    Helper *h = e->helper;
+    Helpers *h = e->helpers;
     free_secret_text(h->urls[c->index]);
     h->urls[c->index] = c->url_text;
     c->url_text = nullptr;
@@ -228,12 +274,12 @@ static int attach(Engine *e, Connection *c, ErrorText *error) {
     int cause = send_connect(e, c->index, c->settings->options, nullptr);
     if (cause == 0 || cause == EPIPE) return WSXDP_OK; // its death is told by poll
     error->begin(cause == ENOMEM ? WSXDP_E_MEMORY : WSXDP_E_SYSTEM, cause);
-    error->add("connecting: handing the request to ").add(role_name(h)).add(": ").errno_name(cause);
+    error->add("connecting: handing the request to the stages: ").errno_name(cause);
     return error->code;
 }
 
 static void retire(Engine *e, uint32_t index, const ConnectionArea &area, Settings *settings) {
-    Helper *h = e->helper;
+    Helpers *h = e->helpers;
     free_secret_text(h->urls[index]);
     h->urls[index] = nullptr;
     if (h->life == Life::starting || h->life == Life::running) return remote_retire(e, index, area, settings);
@@ -244,7 +290,7 @@ static void retire(Engine *e, uint32_t index, const ConnectionArea &area, Settin
 // ---- after its end ----
 
 // Positions go on from what this side knows: what the caller holds stays below them.
-static void begin_anew(Engine *e, AppConnection *a) {
+static void begin_anew(AppConnection *a) {
     ConnectionWords *w = a->area.words;
     auto restart = [](ByteRingWords *words, uint64_t head, uint64_t tail) {
         words->skip.store(0, std::memory_order_relaxed);
@@ -263,17 +309,17 @@ static void begin_anew(Engine *e, AppConnection *a) {
     w->ping_tick.store(0, std::memory_order_relaxed);
     w->frame_end.store(0, std::memory_order_relaxed);
     w->flush_asked.store(0, std::memory_order_relaxed);
-    e->remote->seats[app_index(&e->app, a)].store(Seat::free, std::memory_order_relaxed);
 }
 
 static void reset_rings(Engine *e) {
     memset(static_cast<void *>(e->region.base + page_bytes), 0, e->region.layout.rings_end - page_bytes);
+    remote_open_bells(e);
     const RegionLayout &at = e->region.layout;
     const RegionSizes &n = e->region.sizes;
     open_end<EventSlot>(&e->app.events, e->region, at.events, n.event_slots);
     open_end<CommandSlot>(&e->app.commands, e->region, at.commands, n.command_slots);
     open_end<NoteSlot>(&e->app.notes, e->region, at.event_notes, n.note_slots);
-    for (size_t i = 0; i < e->app.live_count; i++) begin_anew(e, &e->app.connections[e->app.live[i]]);
+    for (size_t i = 0; i < e->app.live_count; i++) begin_anew(&e->app.connections[e->app.live[i]]);
 }
 
 static void command(Engine *e, uint32_t index, uint8_t kind) {
@@ -298,36 +344,37 @@ static bool connect_all(Engine *e) {
 }
 
 static void start_again(Engine *e, Nanos now) {
-    Helper *h = e->helper;
+    Helpers *h = e->helpers;
     reset_rings(e);
     ErrorText error;
-    int status = start_process(e, &error);
+    int status = start_all(e, &error);
     if (status >= 0 && connect_all(e)) return;
-    unwatch(e);
-    helper_end(&h->process, 0);
-    h->cause = error;
+    end_all(e, 0);
+    if (status < 0) h->cause = error;
+    h->failures++;
     h->life = Life::telling;
     h->telling = 0;
+    h->error_told = false;
     h->due = now;
 }
 
 // The connections' own rule for how long to wait: at once, then doubling; without jitter, since there is one
 // of us.
-static Nanos delay_of(const Helper *h, const Settings *settings) {
+static Nanos delay_of(const Helpers *h, const Settings *settings) {
     if (h->failures <= 1) return 0;
     Nanos delay = settings->delay_min;
     for (int64_t i = 2; i < h->failures && delay < settings->delay_max; i++) delay *= 2;
     return delay < settings->delay_max ? delay : settings->delay_max;
 }
 
-static bool goes_on(const Helper *h, const AppConnection *a) {
+static bool goes_on(const Helpers *h, const AppConnection *a) {
     const Settings *s = a->settings;
     if (a->close_asked || !s->reconnect || (a->epoch == 0 && !s->reconnect_initial)) return false;
     return s->max_attempts == 0 || h->failures <= s->max_attempts;
 }
 
 static void tell(Engine *e, AppConnection *a, uint32_t kind, wsxdp_event *event) {
-    const Helper *h = e->helper;
+    const Helpers *h = e->helpers;
     memset(event, 0, sizeof *event);
     event->kind = kind;
     event->conn = a->id;
@@ -351,7 +398,7 @@ static void tell(Engine *e, AppConnection *a, uint32_t kind, wsxdp_event *event)
 
 // ERROR, then RECONNECTING or CLOSE, of one connection after the other as there is room.
 static size_t tell_all(Engine *e, wsxdp_event *events, size_t cap) {
-    Helper *h = e->helper;
+    Helpers *h = e->helpers;
     size_t filled = 0;
     for (; h->telling < e->app.live_count && filled < cap; h->telling++) {
         AppConnection *a = &e->app.connections[e->app.live[h->telling]];
@@ -365,9 +412,8 @@ static size_t tell_all(Engine *e, wsxdp_event *events, size_t cap) {
 }
 
 static void died(Engine *e, const ErrorText &cause) {
-    Helper *h = e->helper;
-    unwatch(e);
-    helper_end(&h->process, 0);
+    Helpers *h = e->helpers;
+    end_all(e, 0);
     remote_drop_leaving(e);
     h->cause = cause;
     h->failures++;
@@ -376,26 +422,35 @@ static void died(Engine *e, const ErrorText &cause) {
     h->error_told = false;
 }
 
+// One of them has ended, or will not be ready: the others are of no use without it.
+static bool is_dead(Engine *e, size_t place, Nanos now, ErrorText *cause) {
+    Helpers *h = e->helpers;
+    cause->begin(WSXDP_E_STAGE_DIED).add("the process of ").add(Role(e, place).name()).add(": ");
+    if (helper_ended(&h->all[place], cause) != 0) return true;
+    if (!h->all[place].answers) return false;
+    int status = take_reply(e, place, 0, cause);
+    if (status < 0) return true;
+    if (status > 0 || now < h->due) return false;
+    cause->begin(WSXDP_E_STAGE_START).add("the process of ").add(Role(e, place).name());
+    cause->add(" was not ready in time (stage.start_timeout_ns)");
+    return true;
+}
+
 static bool look(Engine *e, Nanos now) {
-    Helper *h = e->helper;
+    Helpers *h = e->helpers;
     if (!e->poller.ended && now - h->looked < look_interval) return false;
     h->looked = now;
     ErrorText cause;
-    cause.begin(WSXDP_E_STAGE_DIED).add("the process of ").add(role_name(h)).add(": ");
-    if (helper_ended(&h->process, &cause) != 0) return died(e, cause), true;
-    if (h->life == Life::running) return false;
-    int status = take_reply(e, 0, &cause);
-    if (status == 0 && now >= h->due) {
-        cause.begin(WSXDP_E_STAGE_START).add("the process of ").add(role_name(h));
-        cause.add(" was not ready in time (stage.start_timeout_ns)");
-        status = WSXDP_E_STAGE_START;
+    for (size_t i = 0; i < place_count(e); i++) {
+        if (!is_dead(e, i, now, &cause)) continue;
+        died(e, cause);
+        return true;
     }
-    if (status < 0) died(e, cause);
-    return status < 0;
+    return false;
 }
 
 static size_t supervise(Engine *e, Nanos now, wsxdp_event *events, size_t cap) {
-    Helper *h = e->helper;
+    Helpers *h = e->helpers;
     if ((h->life == Life::running || h->life == Life::starting) && !look(e, now)) return 0;
     if (h->life == Life::telling) {
         const size_t filled = tell_all(e, events, cap);
@@ -407,11 +462,11 @@ static size_t supervise(Engine *e, Nanos now, wsxdp_event *events, size_t cap) {
     return 0;
 }
 
-Nanos process_due(const Engine *e) {
-    const Helper *h = e->helper;
+static Nanos due(const Engine *e) {
+    const Helpers *h = e->helpers;
     return h->life == Life::telling ? 0 : h->due;
 }
 
-const Runner process_runner = remote_runner({blank, attach, retire, stop, supervise, process_due});
+const Runner process_runner = remote_runner({blank, attach, retire, stop, supervise, due});
 
 } // namespace wx
