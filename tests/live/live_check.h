@@ -2,7 +2,7 @@
 // What the tests with the kernel share: whether there is one, transfers, and what must be true when a
 // connection is over.
 #pragma once
-#include "../base/check.h"
+#include "../base/registry.h"
 #include "../support/live.h"
 #include <stdlib.h>
 

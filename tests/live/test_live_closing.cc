@@ -58,7 +58,7 @@ void cut(World &world) {
     sim_path_set(world.path(false), world.options.out);
 }
 
-void test_our_abort(void **) {
+TEST(our_abort) {
     need_kernel();
     for (int version : {4, 6}) {
         World world((Options()));
@@ -73,7 +73,7 @@ void test_our_abort(void **) {
 }
 
 // With data queued and under way: the reset must still be acceptable to the kernel, and frees all of it.
-void test_our_abort_within_data(void **) {
+TEST(our_abort_within_data) {
     need_kernel();
     Options options;
     options.out.delay.fixed = options.back.delay.fixed = 3 * ns_per_ms;
@@ -102,7 +102,7 @@ void test_our_abort_within_data(void **) {
     assert_int_equal(pair.kernel()->error, ECONNRESET);
 }
 
-void test_kernel_aborts(void **) {
+TEST(kernel_aborts) {
     need_kernel();
     for (int version : {4, 6}) {
         World world((Options()));
@@ -114,7 +114,7 @@ void test_kernel_aborts(void **) {
 }
 
 // A program that closes without having read all answers with a reset (RFC 2525 section 2.17).
-void test_kernel_closes_without_reading(void **) {
+TEST(kernel_closes_without_reading) {
     need_kernel();
     World world((Options()));
     World::Pair pair = talked(world, 4);
@@ -124,7 +124,7 @@ void test_kernel_closes_without_reading(void **) {
     expect_end(world, pair.ours()->c, TcpEnd::reset);
 }
 
-void test_we_close_without_reading(void **) {
+TEST(we_close_without_reading) {
     need_kernel();
     World world((Options()));
     World::Pair pair = talked(world, 6);
@@ -140,7 +140,7 @@ void test_we_close_without_reading(void **) {
 }
 
 // Data that comes after we have closed both directions is answered with a reset.
-void test_data_after_our_close(void **) {
+TEST(data_after_our_close) {
     need_kernel();
     World world((Options()));
     World::Pair pair = talked(world, 4);
@@ -152,7 +152,7 @@ void test_data_after_our_close(void **) {
     assert_true(pair.kernel()->error == EPIPE || pair.kernel()->error == ECONNRESET);
 }
 
-void test_we_close_first(void **) {
+TEST(we_close_first) {
     need_kernel();
     for (int version : {4, 6}) {
         World world((Options()));
@@ -172,7 +172,7 @@ void test_we_close_first(void **) {
     }
 }
 
-void test_kernel_closes_first(void **) {
+TEST(kernel_closes_first) {
     need_kernel();
     for (int version : {4, 6}) {
         World world((Options()));
@@ -189,7 +189,7 @@ void test_kernel_closes_first(void **) {
     }
 }
 
-void test_both_close_at_once(void **) {
+TEST(both_close_at_once) {
     need_kernel();
     Options options;
     options.out.delay.fixed = options.back.delay.fixed = 20 * ns_per_ms;
@@ -212,7 +212,7 @@ void test_both_close_at_once(void **) {
 }
 
 // One side has finished, the other goes on for a while.
-void test_half_close(void **) {
+TEST(half_close) {
     need_kernel();
     for (bool we_first : {true, false}) {
         World world((Options()));
@@ -228,7 +228,7 @@ void test_half_close(void **) {
     }
 }
 
-void test_refused(void **) {
+TEST(refused) {
     need_kernel();
     for (int version : {4, 6}) {
         World world((Options()));
@@ -238,7 +238,7 @@ void test_refused(void **) {
     }
 }
 
-void test_we_refuse(void **) {
+TEST(we_refuse) {
     need_kernel();
     for (int version : {4, 6}) {
         World world((Options()));
@@ -250,7 +250,7 @@ void test_we_refuse(void **) {
     }
 }
 
-void test_nobody_answers(void **) {
+TEST(nobody_answers) {
     need_kernel();
     Options options;
     options.tcp.syn_tries = 3;
@@ -265,7 +265,7 @@ void test_nobody_answers(void **) {
     assert_in_range(took, 1400 * ns_per_ms, 1900 * ns_per_ms); // 0.2 + 0.4 + 0.8 s
 }
 
-void test_lost_handshake_packets(void **) {
+TEST(lost_handshake_packets) {
     need_kernel();
     for (bool answer : {false, true}) {
         Options options;
@@ -282,7 +282,7 @@ void test_lost_handshake_packets(void **) {
 }
 
 // The last part of the handshake is lost, in either role: data makes up for it.
-void test_lost_third_packet(void **) {
+TEST(lost_third_packet) {
     need_kernel();
     for (bool passive : {false, true}) {
         Options options;
@@ -293,7 +293,7 @@ void test_lost_third_packet(void **) {
     }
 }
 
-void test_keepalive(void **) {
+TEST(keepalive) {
     need_kernel();
     Options options;
     // Linux answers segments without data that are out of order at most every 500 ms.
@@ -313,7 +313,7 @@ void test_keepalive(void **) {
 }
 
 // The kernel's keepalive probes are answered by us.
-void test_kernel_keepalive(void **) {
+TEST(kernel_keepalive) {
     need_kernel();
     World world((Options()));
     World::Pair pair = talked(world, 6);
@@ -329,7 +329,7 @@ void test_kernel_keepalive(void **) {
     close_both(world, pair);
 }
 
-void test_user_timeout(void **) {
+TEST(user_timeout) {
     need_kernel();
     Options options;
     options.tcp.user_timeout = 700 * ns_per_ms;
@@ -344,26 +344,4 @@ void test_user_timeout(void **) {
 
 } // namespace
 
-int main() {
-    const CMUnitTest tests[] = {
-        cmocka_unit_test(test_our_abort),
-        cmocka_unit_test(test_our_abort_within_data),
-        cmocka_unit_test(test_kernel_aborts),
-        cmocka_unit_test(test_kernel_closes_without_reading),
-        cmocka_unit_test(test_we_close_without_reading),
-        cmocka_unit_test(test_data_after_our_close),
-        cmocka_unit_test(test_we_close_first),
-        cmocka_unit_test(test_kernel_closes_first),
-        cmocka_unit_test(test_both_close_at_once),
-        cmocka_unit_test(test_half_close),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_we_refuse),
-        cmocka_unit_test(test_nobody_answers),
-        cmocka_unit_test(test_lost_handshake_packets),
-        cmocka_unit_test(test_lost_third_packet),
-        cmocka_unit_test(test_keepalive),
-        cmocka_unit_test(test_kernel_keepalive),
-        cmocka_unit_test(test_user_timeout),
-    };
-    return cmocka_run_group_tests(tests, nullptr, nullptr);
-}
+TESTS_BESIDE("live_closing", 4)

@@ -21,7 +21,7 @@ SimPathOptions near() {
     return path;
 }
 
-void test_one_percent_lost(void **) {
+TEST(one_percent_lost) {
     need_kernel();
     Options options;
     options.out = options.back = near();
@@ -29,7 +29,7 @@ void test_one_percent_lost(void **) {
     survive(options, 3 * megabyte);
 }
 
-void test_five_percent_lost(void **) {
+TEST(five_percent_lost) {
     need_kernel();
     Options options;
     options.out = options.back = near();
@@ -37,7 +37,7 @@ void test_five_percent_lost(void **) {
     survive(options, 500 * kilobyte, 30 * ns_per_s);
 }
 
-void test_reordered(void **) {
+TEST(reordered) {
     need_kernel();
     Options options;
     options.out = options.back = near();
@@ -46,7 +46,7 @@ void test_reordered(void **) {
     survive(options, 3 * megabyte);
 }
 
-void test_duplicated(void **) {
+TEST(duplicated) {
     need_kernel();
     Options options;
     options.out = options.back = near();
@@ -61,7 +61,7 @@ void test_duplicated(void **) {
     }
 }
 
-void test_corrupted(void **) {
+TEST(corrupted) {
     need_kernel();
     Options options;
     options.out = options.back = near();
@@ -69,7 +69,7 @@ void test_corrupted(void **) {
     survive(options, 2 * megabyte);
 }
 
-void test_jitter(void **) {
+TEST(jitter) {
     need_kernel();
     Options options;
     for (SimPathOptions *path : {&options.out, &options.back}) {
@@ -80,7 +80,7 @@ void test_jitter(void **) {
     survive(options, 2 * megabyte);
 }
 
-void test_slow_line_with_short_queue(void **) {
+TEST(slow_line_with_short_queue) {
     need_kernel();
     Options options;
     for (SimPathOptions *path : {&options.out, &options.back}) {
@@ -100,7 +100,7 @@ SimPathOptions narrow(bool silent, uint32_t mtu) {
     return path;
 }
 
-void test_narrow_middle(void **) {
+TEST(narrow_middle) {
     need_kernel();
     for (int version : {4, 6})
         for (bool passive : {false, true}) {
@@ -115,7 +115,7 @@ void test_narrow_middle(void **) {
 }
 
 // Nothing but silence says that full-sized packets vanish.
-void test_black_hole(void **) {
+TEST(black_hole) {
     need_kernel();
     for (int version : {4, 6}) {
         Options options;
@@ -127,7 +127,7 @@ void test_black_hole(void **) {
 }
 
 // The kernel finds it out as well when it is allowed to; what it sends then is ours to take.
-void test_black_hole_for_the_kernel(void **) {
+TEST(black_hole_for_the_kernel) {
     need_kernel();
     Options options;
     options.out = near();
@@ -137,7 +137,7 @@ void test_black_hole_for_the_kernel(void **) {
 }
 
 // Down for 300 ms in the middle of the transfer.
-void test_outage(void **) {
+TEST(outage) {
     need_kernel();
     Options options;
     for (SimPathOptions *path : {&options.out, &options.back}) {
@@ -151,7 +151,7 @@ void test_outage(void **) {
 }
 
 // A lost last segment is repaired by a probe within two round trips and the peer's delay, not by a timeout.
-void test_lost_tail(void **) {
+TEST(lost_tail) {
     need_kernel();
     for (unsigned segments : {1u, 5u}) {
         struct Last {
@@ -189,7 +189,7 @@ void test_lost_tail(void **) {
 }
 
 // Drawn anew with each seed. Not the kinds that are dead for many seconds: see test_outage.
-void test_drawn_paths(void **) {
+TEST(drawn_paths) {
     need_kernel();
     for (SimKind kind : {SimKind::perfect, SimKind::lan, SimKind::wan, SimKind::lossy, SimKind::bursty,
                          SimKind::reordering, SimKind::duplicating, SimKind::corrupting, SimKind::narrow,
@@ -220,21 +220,4 @@ void test_drawn_paths(void **) {
 
 } // namespace
 
-int main() {
-    const CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_percent_lost),
-        cmocka_unit_test(test_five_percent_lost),
-        cmocka_unit_test(test_reordered),
-        cmocka_unit_test(test_duplicated),
-        cmocka_unit_test(test_corrupted),
-        cmocka_unit_test(test_jitter),
-        cmocka_unit_test(test_slow_line_with_short_queue),
-        cmocka_unit_test(test_narrow_middle),
-        cmocka_unit_test(test_black_hole),
-        cmocka_unit_test(test_black_hole_for_the_kernel),
-        cmocka_unit_test(test_outage),
-        cmocka_unit_test(test_lost_tail),
-        cmocka_unit_test(test_drawn_paths),
-    };
-    return cmocka_run_group_tests(tests, nullptr, nullptr);
-}
+TESTS_BESIDE("live_path", 4)

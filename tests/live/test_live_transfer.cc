@@ -9,7 +9,7 @@ using namespace live;
 
 namespace {
 
-void test_bulk_sent(void **) {
+TEST(bulk_sent) {
     need_kernel();
     for (int version : {4, 6}) {
         const TcpStats s = transfer(Options(), version, false, 40 * megabyte, 0);
@@ -17,22 +17,22 @@ void test_bulk_sent(void **) {
     }
 }
 
-void test_bulk_received(void **) {
+TEST(bulk_received) {
     need_kernel();
     for (int version : {4, 6}) transfer(Options(), version, false, 0, 40 * megabyte);
 }
 
-void test_bulk_both_ways(void **) {
+TEST(bulk_both_ways) {
     need_kernel();
     for (int version : {4, 6}) transfer(Options(), version, false, 20 * megabyte, 20 * megabyte);
 }
 
-void test_bulk_accepted(void **) {
+TEST(bulk_accepted) {
     need_kernel();
     for (int version : {4, 6}) transfer(Options(), version, true, 10 * megabyte, 10 * megabyte);
 }
 
-void test_bulk_over_distance(void **) {
+TEST(bulk_over_distance) {
     need_kernel();
     Options options;
     options.out.delay.fixed = options.back.delay.fixed = 5 * ns_per_ms;
@@ -49,25 +49,25 @@ void without(const Settings &settings) {
     transfer(options, 6, false, 2 * megabyte, 2 * megabyte);
 }
 
-void test_without_timestamps(void **) {
+TEST(without_timestamps) {
     need_kernel();
     without({{"ipv4/tcp_timestamps", "0"}});
 }
-void test_without_sack(void **) {
+TEST(without_sack) {
     need_kernel();
     without({{"ipv4/tcp_sack", "0"}});
 }
-void test_without_window_scaling(void **) {
+TEST(without_window_scaling) {
     need_kernel();
     without({{"ipv4/tcp_window_scaling", "0"}});
 }
-void test_without_any_option(void **) {
+TEST(without_any_option) {
     need_kernel();
     without({{"ipv4/tcp_timestamps", "0"}, {"ipv4/tcp_sack", "0"}, {"ipv4/tcp_window_scaling", "0"}});
 }
 
 // One message at a time, answered by the same. The other side's acknowledgement rides on the answer.
-void test_ping_pong(void **) {
+TEST(ping_pong) {
     need_kernel();
     constexpr uint64_t bytes = 64, rounds = 2000;
     for (bool passive : {false, true}) {
@@ -91,7 +91,7 @@ void test_ping_pong(void **) {
     }
 }
 
-void test_random_messages(void **) {
+TEST(random_messages) {
     need_kernel();
     std::mt19937_64 random(seed());
     World world((Options()));
@@ -114,7 +114,7 @@ void test_random_messages(void **) {
     close_both(world, pair);
 }
 
-void test_peer_with_tiny_buffer(void **) {
+TEST(peer_with_tiny_buffer) {
     need_kernel();
     Options options;
     options.receive_buffer = 1; // the kernel makes it its least
@@ -122,7 +122,7 @@ void test_peer_with_tiny_buffer(void **) {
 }
 
 // The kernel's program does not read for a second: its window closes, we probe, and go on when it opens.
-void test_peer_that_does_not_read(void **) {
+TEST(peer_that_does_not_read) {
     need_kernel();
     constexpr uint64_t total = 20 * megabyte;
     World world((Options()));
@@ -154,7 +154,7 @@ void test_peer_that_does_not_read(void **) {
 }
 
 // The same the other way round: our window closes to nothing, and the kernel hears when it opens again.
-void test_we_do_not_read(void **) {
+TEST(we_do_not_read) {
     need_kernel();
     constexpr uint64_t total = 20 * megabyte;
     World world((Options()));
@@ -186,22 +186,4 @@ void test_we_do_not_read(void **) {
 
 } // namespace
 
-int main() {
-    const CMUnitTest tests[] = {
-        cmocka_unit_test(test_bulk_sent),
-        cmocka_unit_test(test_bulk_received),
-        cmocka_unit_test(test_bulk_both_ways),
-        cmocka_unit_test(test_bulk_accepted),
-        cmocka_unit_test(test_bulk_over_distance),
-        cmocka_unit_test(test_without_timestamps),
-        cmocka_unit_test(test_without_sack),
-        cmocka_unit_test(test_without_window_scaling),
-        cmocka_unit_test(test_without_any_option),
-        cmocka_unit_test(test_ping_pong),
-        cmocka_unit_test(test_random_messages),
-        cmocka_unit_test(test_peer_with_tiny_buffer),
-        cmocka_unit_test(test_peer_that_does_not_read),
-        cmocka_unit_test(test_we_do_not_read),
-    };
-    return cmocka_run_group_tests(tests, nullptr, nullptr);
-}
+TESTS_BESIDE("live_transfer", 4)

@@ -12,6 +12,7 @@ constexpr bool sanitized = false;
 #endif
 
 struct Pair {
+    const int64_t begun = now_ms(); // before any of its timers
     TestServer server;
     Session client;
     TestPeer peer;

@@ -2,6 +2,7 @@
 // Lost connections and how they come back: a server process that is killed and started again, the delays,
 // what is sent again and what is not, when to give up, and that the others in the handle go on meanwhile.
 #include "session.h"
+#include <atomic>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -76,9 +77,11 @@ FORKING_TEST(a_killed_server_is_found_again_when_it_is_back) {
     assert_true(again->error == WSXDP_E_EOF || again->error == WSXDP_E_RESET);
     assert_true(again->data.size() > 10);
     for (uint32_t attempt = 2; attempt <= 5; attempt++) {
-        // The killed server's port may outlive its connections for a moment.
+        // A thread of its own tries again at once, and the killed server's port outlives its connections for
+        // a moment; the caller, which waited for the process to be gone, meets nobody.
         const int why = session.need(WSXDP_EVENT_ERROR).error;
-        assert_true(why == WSXDP_E_REFUSED || (attempt == 2 && why == WSXDP_E_RESET));
+        assert_true(why == WSXDP_E_REFUSED ||
+                    (attempt == 2 && why == WSXDP_E_RESET && !test_placement().empty()));
         const Seen &later = session.need(WSXDP_EVENT_RECONNECTING);
         assert_int_equal(later.attempt, attempt);
         assert_int_equal(later.error, why);
@@ -100,12 +103,14 @@ FORKING_TEST(a_killed_server_is_found_again_when_it_is_back) {
 
 TEST(nothing_of_the_old_outbox_is_sent_again) {
     std::string heard;
+    std::atomic<bool> full{false};
     Server server([&](Wire &wire) {
         if (wire.number == 0) {
             int small = 4096;
             setsockopt(wire.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
             wire.upgrade();
             wire.read_exactly(100);
+            while (!full) usleep(1000);
             wire.reset();
             return;
         }
@@ -119,6 +124,7 @@ TEST(nothing_of_the_old_outbox_is_sent_again) {
     session.need(WSXDP_EVENT_OPEN);
     size_t taken = 0;
     while (session.send(std::string(1000, 'o')) == 0) taken++;
+    full = true;
     assert_true(taken > 100);
     assert_true(session.need(WSXDP_EVENT_OPEN).flags & WSXDP_FLAG_RECONNECTED);
     assert_int_equal(session.send("new"), 0);
@@ -129,12 +135,15 @@ TEST(nothing_of_the_old_outbox_is_sent_again) {
 
 TEST(sending_while_waiting_is_refused) {
     RefusingPort port;
-    Session session("ws://127.0.0.1:" + std::to_string(port.port), {{"reconnect.delay_min_ns", "1s"}});
+    Session session("ws://127.0.0.1:" + std::to_string(port.port), {{"reconnect.delay_min_ns", "10s"}});
+    const int64_t start = now_ms();
     assert_int_equal(session.send("early"), WSXDP_E_STATE);
     session.need(WSXDP_EVENT_RECONNECTING);
-    session.need(WSXDP_EVENT_RECONNECTING);
+    const Seen second = session.need(WSXDP_EVENT_RECONNECTING);
     assert_int_equal(session.send("still"), WSXDP_E_STATE);
-    assert_string_equal(session.info("state").c_str(), "waiting");
+    const std::string state = session.info("state");
+    on_time(start, 0, second.value / 1000000 - 1); // it is a random delay
+    assert_string_equal(state.c_str(), "waiting");
 }
 
 TEST(max_attempts_gives_up) {
@@ -184,12 +193,14 @@ TEST(the_first_connection_is_tried_again_too) {
     assert_false(session.need(WSXDP_EVENT_OPEN).flags & WSXDP_FLAG_RECONNECTED);
 }
 
-// Openings that last `ms` each; the attempt numbers that follow them.
-static std::vector<uint32_t> attempts_after(int ms, const OptionList &options) {
+// Openings that last `ms` each at least, as the client sees them; the attempt numbers that follow them.
+static std::vector<uint32_t> attempts_after(int ms, OptionList options) {
     Server server([=](Wire &wire) {
         wire.upgrade();
+        wire.read_frame();
         usleep(static_cast<useconds_t>(ms) * 1000);
     });
+    options.push_back({"subscribe", "open"});
     Session session(server.url(), options);
     std::vector<uint32_t> attempts;
     for (int i = 0; i < 3; i++) attempts.push_back(session.need(WSXDP_EVENT_RECONNECTING).attempt);
@@ -229,13 +240,13 @@ TEST(delays_are_random_below_a_bound_that_doubles_to_its_cap) {
 
 TEST(the_delay_is_kept) {
     RefusingPort port;
+    const int64_t start = now_ms();
     Session session("ws://127.0.0.1:" + std::to_string(port.port),
                     {{"reconnect.delay_min_ns", "300ms"}, {"reconnect.max_attempts", "2"}});
-    session.need(WSXDP_EVENT_RECONNECTING);
-    const Seen second = session.need(WSXDP_EVENT_RECONNECTING);
-    const Seen &end = session.need(WSXDP_EVENT_CLOSE);
-    const int64_t late = end.at_ms - second.at_ms - second.value / 1000000; // signed: the delay may be 1 ms
-    assert_true(late >= -2 && late <= 500);
+    assert_int_equal(session.need(WSXDP_EVENT_RECONNECTING).value, 0);
+    const int64_t delay = session.need(WSXDP_EVENT_RECONNECTING).value / 1000000;
+    session.need(WSXDP_EVENT_CLOSE); // attempts that are refused take no time
+    on_time(start, delay, delay + 60);
 }
 
 TEST(a_close_by_the_peer_is_reconnected_with_its_code) {
@@ -304,7 +315,7 @@ TEST(free_in_every_state) {
             if (polls > 9) wsxdp_close(session.handle, 0, 1000, "", 0);
             if (polls > 10) session.poll(1);
         }
-        assert_true(now_ms() - start < 500);
+        on_time(start, 0, 500);
     }
 }
 
@@ -324,21 +335,21 @@ TEST(a_reconnecting_connection_does_not_stall_the_others) {
                                    ("ws://127.0.0.1:" + std::to_string(refusing.port)).c_str(), nullptr,
                                    &ids[1]),
                      0);
-    const int64_t until = now_ms() + 600;
-    size_t rounds = 0, slow = 0;
+    int64_t slowest = 0, until = now_ms() + 600;
+    size_t rounds = 0;
     for (; now_ms() < until; rounds++) {
         int64_t start = now_ms();
         assert_int_equal(session.send("x", WSXDP_TEXT, stream), 0);
         session.need(WSXDP_EVENT_MESSAGE, 1000, stream);
-        slow += now_ms() - start >= 40; // nearly as long as an attempt that is waited for
+        slowest = now_ms() - start > slowest ? now_ms() - start : slowest;
     }
     size_t retries[2] = {0, 0};
     for (const Seen &seen : session.events)
         if (seen.kind == WSXDP_EVENT_RECONNECTING) retries[seen.conn == ids[1]]++;
+    took_ms(slowest, 0, 39); // an attempt that is waited for takes longer
     assert_true(retries[0] >= 5);
     assert_true(retries[1] >= 20);
-    assert_true(slow < retries[0] / 2); // a machine that is busy elsewhere has one now and then
-    assert_true(rounds > 100);
+    assert_true(rounds > 600);
 }
 
 TEST(descriptors_and_counts_do_not_grow_over_many_reconnects) {

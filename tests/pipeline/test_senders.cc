@@ -228,8 +228,8 @@ TEST(wakeup_from_a_thread_ends_a_wait) {
             int64_t start = now_ms();
             assert_int_equal(wsxdp_poll(pair.client.handle, &event, 1, 5000000000), 1);
             assert_int_equal(event.kind, WSXDP_EVENT_WAKEUP);
-            assert_true(now_ms() - start < 2000);
             other.join();
+            on_time(start, 0, 2000);
         }
     }
 }
@@ -269,15 +269,19 @@ TEST(wakeup_from_a_signal_handler_ends_a_wait) {
     action.sa_flags = SA_RESTART;
     sigaction(SIGALRM, &action, &old);
     itimerval at = {{0, 0}, {0, 20000}};
+    int64_t slowest = 0;
     for (int i = 0; i < 5; i++) {
-        setitimer(ITIMER_REAL, &at, nullptr);
         int64_t start = now_ms();
+        setitimer(ITIMER_REAL, &at, nullptr);
         wsxdp_event event;
         assert_int_equal(wsxdp_poll(pair.client.handle, &event, 1, 5000000000), 1);
         assert_int_equal(event.kind, WSXDP_EVENT_WAKEUP);
-        assert_in_range(now_ms() - start, 10, 1500);
+        const int64_t took = now_ms() - start;
+        assert_true(took >= 19);
+        slowest = took > slowest ? took : slowest;
     }
     sigaction(SIGALRM, &old, nullptr);
+    took_ms(slowest, 19, 1500);
 }
 
 static void nothing(int) {}
@@ -292,9 +296,10 @@ TEST(a_signal_without_wakeup_does_not_end_a_wait) {
     int64_t start = now_ms();
     wsxdp_event event;
     assert_int_equal(wsxdp_poll(pair.client.handle, &event, 1, 150000000), 0);
+    const int64_t took = now_ms() - start;
     setitimer(ITIMER_REAL, &off, nullptr);
-    assert_in_range(now_ms() - start, 149, 600);
     sigaction(SIGALRM, &old, nullptr);
+    took_ms(took, 149, 600);
 }
 
 TESTS("senders")

@@ -101,13 +101,12 @@ TEST(keepalive_fires_although_only_the_descriptor_is_waited_on) {
     Pair pair(OptionList{{"ping.interval_ns", "40ms"}, {"ping.timeout_ns", "100ms"}});
     OwnLoop loop(pair.client.handle);
     int wakes = 0;
-    int64_t start = now_ms();
     while (pair.client.count(WSXDP_EVENT_CLOSE) == 0) {
         if (!loop.wait(3000)) fail_msg("no timer");
         wakes++;
         pair.client.poll(0);
     }
-    assert_in_range(now_ms() - start, 130, 1500);
+    on_time(pair.begun, 140, 1500);
     assert_int_equal(pair.client.events.back().error, WSXDP_E_PING_TIMEOUT);
     assert_true(wakes < 50);
 }
@@ -124,10 +123,7 @@ TEST(idle_timeout_fires_although_only_the_descriptor_is_waited_on) {
 
 INLINE_TEST(the_deadline_is_when_the_next_timer_is) {
     Pair pair(OptionList{{"ping.interval_ns", "500ms"}, {"idle.timeout_ns", "0"}});
-    timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    int64_t deadline = wsxdp_deadline(pair.client.handle) - (now.tv_sec * 1000000000LL + now.tv_nsec);
-    assert_true(deadline > 300000000 && deadline <= 500000000);
+    assert_in_range(wsxdp_deadline(pair.client.handle) / 1000000, pair.begun + 499, now_ms() + 500);
     assert_int_equal(wsxdp_deadline(nullptr), WSXDP_E_INVALID);
 }
 
@@ -230,11 +226,12 @@ TEST(writable_arrives_by_the_descriptor_alone) {
     OwnLoop loop(pair.client.handle);
     while (pair.client.send(text_of(10000)) == WSXDP_OK) {
     }
+    const bool beside = !test_placement().empty(); // then it is readable only when there is something to tell
     for (int64_t end = now_ms() + 20000; pair.client.count(WSXDP_EVENT_WRITABLE) == 0;) {
         pair.peer.pull();
-        // A thread of its own lets it become readable only when there is something to tell.
-        if (loop.wait(test_placement().empty() ? 3000 : 1)) pair.client.poll(0);
-        if (now_ms() >= end) fail_msg("not readable");
+        const bool readable = loop.wait(beside ? 1 : 3000);
+        if (beside ? now_ms() >= end : !readable) fail_msg("not readable");
+        if (readable) pair.client.poll(0);
     }
 }
 
@@ -314,11 +311,11 @@ TEST(poll_waits_as_long_as_it_was_told) {
         for (int ms : {1, 5, 50}) {
             int64_t start = now_ms();
             assert_int_equal(pair.client.poll(ms), 0);
-            assert_in_range(now_ms() - start, ms - 1, ms + 200);
+            on_time(start, ms - 1, ms + 200);
         }
         int64_t start = now_ms();
         for (int i = 0; i < 1000; i++) pair.client.poll(0);
-        assert_true(now_ms() - start < 1000);
+        on_time(start, 0, 1000);
     }
 }
 TEST(poll_without_a_timeout_waits_for_an_event) {

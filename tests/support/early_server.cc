@@ -2,6 +2,8 @@
 // Blocking on the socket, which the server closes at its end. OpenSSL reads early data only by its own call,
 // so the handshake cannot be that of Wire::start_tls.
 #include "early_server.h"
+#include <errno.h>
+#include <unistd.h>
 
 #include <openssl/err.h>
 
@@ -13,10 +15,11 @@ constexpr uint32_t early_max = 16384;
 static bool exchange(Wire *wire, bool wants_more) {
     char part[16384];
     for (int size; (size = BIO_read(SSL_get_wbio(wire->ssl), part, sizeof part)) > 0;)
-        if (send(wire->fd, part, static_cast<size_t>(size), MSG_NOSIGNAL) != size) return false;
+        if (TEMP_FAILURE_RETRY(send(wire->fd, part, static_cast<size_t>(size), MSG_NOSIGNAL)) != size)
+            return false;
     ERR_clear_error();
     if (!wants_more) return true;
-    ssize_t got = recv(wire->fd, part, sizeof part, 0);
+    ssize_t got = TEMP_FAILURE_RETRY(recv(wire->fd, part, sizeof part, 0));
     if (got <= 0) return false;
     BIO_write(SSL_get_rbio(wire->ssl), part, static_cast<int>(got));
     return true;

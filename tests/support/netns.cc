@@ -68,7 +68,8 @@ bool Namespace::try_run(const std::string &command, std::string *output) const {
     if (pipe == nullptr) fail_msg("popen: %s", strerror(errno));
     std::string text;
     char buffer[4096];
-    for (size_t got = 0; (got = fread(buffer, 1, sizeof buffer, pipe)) > 0;) text.append(buffer, got);
+    for (ssize_t got = 0; (got = TEMP_FAILURE_RETRY(read(fileno(pipe), buffer, sizeof buffer))) > 0;)
+        text.append(buffer, static_cast<size_t>(got));
     const int status = pclose(pipe);
     if (output != nullptr) *output = text;
     return status == 0;

@@ -126,13 +126,24 @@ std::string accept_of(const std::string &key) {
 
 Wire::~Wire() { SSL_free(ssl); }
 
+void Wire::ended(const char *call, ssize_t result) {
+    if (why.empty()) why = std::string(call) + ": " + (result < 0 ? strerror(errno) : "end of the stream");
+}
+
+ssize_t Wire::receive(char *part, size_t size) {
+    const ssize_t got = TEMP_FAILURE_RETRY(recv(fd, part, size, 0));
+    if (got <= 0) ended("recv", got);
+    return got;
+}
+
 void Wire::send_all(const std::string &bytes) {
     size_t step = drip ? 1 : bytes.size();
     for (size_t at = 0; at < bytes.size();) {
         size_t size = bytes.size() - at < step ? bytes.size() - at : step;
-        ssize_t sent = ::send(fd, bytes.data() + at, size, MSG_NOSIGNAL);
+        ssize_t sent = TEMP_FAILURE_RETRY(::send(fd, bytes.data() + at, size, MSG_NOSIGNAL));
         broken = sent <= 0;
-        if (broken) return; // the client has gone; a script that only writes looks at `broken`
+        if (broken)
+            return ended("send", sent); // the client has gone; a script that only writes looks at `broken`
         at += static_cast<size_t>(sent);
     }
 }
@@ -165,7 +176,7 @@ bool Wire::start_tls(TlsSide *side) {
         ERR_clear_error();
         if (result == 1) return true;
         char part[8192];
-        ssize_t got = error == SSL_ERROR_WANT_READ ? recv(fd, part, sizeof part, 0) : 0;
+        ssize_t got = error == SSL_ERROR_WANT_READ ? receive(part, sizeof part) : 0;
         if (got <= 0) return false;
         BIO_write(SSL_get_rbio(ssl), part, static_cast<int>(got));
     }
@@ -182,7 +193,7 @@ bool Wire::fill() {
         }
         ERR_clear_error();
         if (ssl && (SSL_get_shutdown(ssl) & SSL_RECEIVED_SHUTDOWN)) return false;
-        ssize_t got = recv(fd, part, ssl ? 8192 : sizeof part, 0);
+        ssize_t got = receive(part, ssl ? 8192 : sizeof part);
         if (got <= 0) return false;
         if (!ssl) {
             buffered.append(part, static_cast<size_t>(got));
@@ -382,7 +393,8 @@ SilentPort::SilentPort(const char *address, int wanted) : port(wanted) {
         connect(fd, reinterpret_cast<sockaddr *>(&at), size);
         fds.push_back(fd);
         pollfd ready = {fd, POLLOUT, 0};
-        if (poll(&ready, 1, 100) == 0) return; // this one waits for ever: so will the next
+        if (TEMP_FAILURE_RETRY(poll(&ready, 1, 100)) == 0)
+            return; // this one waits for ever: so will the next
     }
     give_up("the queue does not fill");
 }

@@ -55,6 +55,7 @@ struct Wire {
     bool hold = false;    // keep what is written until flush, so that it leaves in one segment
     bool drip = false;    // one byte per segment
     bool broken = false;  // the client takes no more
+    std::string why;      // of the first read or write that failed, or the client's end
     std::string held;
 
     bool start_tls(TlsSide *side);
@@ -77,6 +78,8 @@ struct Wire {
 private:
     void send_all(const std::string &bytes);
     void push();
+    ssize_t receive(char *part, size_t size); // more than 0, or the end
+    void ended(const char *call, ssize_t result);
 };
 
 using Script = std::function<void(Wire &)>;

@@ -24,7 +24,7 @@ static void refused(const char *address, const char *mode) {
     const int64_t begin = now_ms();
     check_sentence(expect_failure(World::url(*server, address), World::options({{"xdp.mode", mode}}),
                                   WSXDP_E_CONNECT_TIMEOUT, "checksum"));
-    assert_true(now_ms() - begin < 5000); // long before connect.timeout_ns
+    on_time(begin, 0, 5000); // long before connect.timeout_ns
 }
 TEST(offload_at_the_peer_is_named_ipv4) { refused(there4, "driver"); }
 TEST(offload_at_the_peer_is_named_ipv6) { refused(there6, "driver"); }

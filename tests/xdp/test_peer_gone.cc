@@ -14,6 +14,7 @@ struct Bridged {
     std::unique_ptr<scripted::Server> server;
     std::unique_ptr<Session> session;
     std::unique_ptr<Stream> stream;
+    int64_t silent_since = 0;
     explicit Bridged(const OptionList &more = {}, const char *address = there4) {
         server = world.serve(echo_messages, nullptr, address);
         OptionList options = World::options({{"idle.timeout_ns", "0"}, {"ping.interval_ns", "0"}});
@@ -24,12 +25,20 @@ struct Bridged {
         stream->need_flow(200000);
     }
     Stream *operator->() { return stream.get(); }
+    void cut() {
+        silent_since = now_ms();
+        world.bridge.cut();
+    }
+    // Timers run from what was heard or sent last, which is long before the silence when the machine paused.
+    void check_time(int64_t least_ms, int64_t most_ms) const {
+        const int64_t took = now_ms() - silent_since;
+        if (took < least_ms) throw Late{took, least_ms};
+        took_ms(took, least_ms, most_ms);
+    }
     // The error with this code, not before and not long after.
     const Seen need_error(int code, int64_t least_ms, int64_t most_ms) {
-        const int64_t begin = now_ms();
         const Seen error = stream->need_error(code);
-        const int64_t took = now_ms() - begin;
-        if (took < least_ms || took > most_ms) fail_msg("after %d ms", static_cast<int>(took));
+        check_time(least_ms, most_ms);
         const Seen &close = session->need(WSXDP_EVENT_CLOSE, patience_ms);
         assert_int_equal(close.error, code);
         assert_int_equal(close.code, 1006);
@@ -37,12 +46,10 @@ struct Bridged {
     }
     // The same with nothing to send.
     const Seen need_idle_error(int code, int64_t least_ms, int64_t most_ms) {
-        const int64_t begin = now_ms();
         const Seen error = session->need(WSXDP_EVENT_ERROR, patience_ms);
-        const int64_t took = now_ms() - begin;
         if (error.error != code) session->print();
         assert_int_equal(error.error, code);
-        if (took < least_ms || took > most_ms) fail_msg("after %d ms", static_cast<int>(took));
+        check_time(least_ms, most_ms);
         return error;
     }
 };
@@ -51,7 +58,7 @@ constexpr int64_t slack_ms = 2500; // of a machine that has other things to do
 void expect_prompt_end(std::unique_ptr<Session> &session) {
     const int64_t begin = now_ms();
     session.reset();
-    if (now_ms() - begin > 1000) fail_msg("wsxdp_free took %d ms", static_cast<int>(now_ms() - begin));
+    on_time(begin, 0, 1000);
 }
 
 } // namespace
@@ -115,6 +122,7 @@ TEST(the_peers_process_is_killed) {
     stream.pass(100);
     session.looked = session.events.size();
     child.kill(SIGKILL);
+    child.wait(); // now its port is closed
     const Seen *error = nullptr;
     const int64_t until = now_ms() + patience_ms;
     while ((error = session.wait(WSXDP_EVENT_ERROR, 0)) == nullptr && now_ms() < until)
@@ -122,10 +130,14 @@ TEST(the_peers_process_is_killed) {
     assert_non_null(error);
     // A reset when it had not read all, else the end of the stream.
     assert_true(error->error == WSXDP_E_RESET || error->error == WSXDP_E_EOF);
-    // Nobody listens any more.
-    const Seen &refused = session.need(WSXDP_EVENT_ERROR, patience_ms);
-    assert_int_equal(refused.error, WSXDP_E_REFUSED);
-    assert_true(contains(refused.data, "10.77.0.2"));
+    // Nobody listens any more; a thread of its own may have tried between the end of the stream and that of
+    // the port, once.
+    Seen next = session.need(WSXDP_EVENT_ERROR, patience_ms);
+    const bool between = next.error == WSXDP_E_RESET && !test_placement().empty();
+    if (between) next = session.need(WSXDP_EVENT_ERROR, patience_ms);
+    if (next.error != WSXDP_E_REFUSED) session.print();
+    assert_int_equal(next.error, WSXDP_E_REFUSED);
+    assert_true(contains(next.data, "10.77.0.2"));
 }
 
 // The peer starts anew behind a dead link: what is repeated to it is answered by a host that knows nothing.
@@ -149,7 +161,7 @@ static void silent_with_data(const char *address) {
     need();
     Bridged b(OptionList{{"xdp.user_timeout_ns", "1s"}}, address);
     b->pass(20);
-    b.world.bridge.cut();
+    b.cut();
     const Seen error = b.need_error(WSXDP_E_DEAD, 900, 1000 + slack_ms);
     assert_true(contains(error.data, "timed out"));
     expect_prompt_end(b.session);
@@ -160,20 +172,20 @@ TEST(silence_while_data_is_under_way_ipv6) { silent_with_data(there6); }
 TEST(silence_while_nothing_is_under_way_and_tcp_probes) {
     need();
     Bridged b(OptionList{{"xdp.keepalive_ns", "100ms"}});
-    b.world.bridge.cut();
+    b.cut();
     b.need_idle_error(WSXDP_E_DEAD, 800, 1000 + slack_ms);
 }
 TEST(silence_while_nothing_is_under_way_and_pings) {
     need();
     Bridged b(OptionList{{"ping.interval_ns", "200ms"}, {"ping.timeout_ns", "500ms"}});
-    b.world.bridge.cut();
+    b.cut();
     const Seen error = b.need_idle_error(WSXDP_E_PING_TIMEOUT, 500, 700 + slack_ms);
     assert_true(contains(error.data, "ping.timeout_ns"));
 }
 TEST(silence_is_long_enough_for_the_idle_timeout) {
     need();
     Bridged b(OptionList{{"idle.timeout_ns", "600ms"}});
-    b.world.bridge.cut();
+    b.cut();
     b.need_idle_error(WSXDP_E_DEAD, 500, 600 + slack_ms);
 }
 
@@ -181,7 +193,7 @@ TEST(silence_that_ends_in_time) {
     need();
     Bridged b(OptionList{{"xdp.user_timeout_ns", "5s"}});
     b->pass(20);
-    b.world.bridge.cut();
+    b.cut();
     b->pass(1000);
     assert_false(b->ended());
     b.world.bridge.mend();
@@ -207,12 +219,12 @@ TEST(silence_from_the_beginning_ipv6) { silent_at_first(there6); }
 TEST(silence_while_closing) {
     need();
     Bridged b(OptionList{{"close.timeout_ns", "500ms"}});
-    b.world.bridge.cut();
+    b.cut();
     const int64_t begin = now_ms();
     wsxdp_close(b.session->handle, 0, 1000, "", 0);
     const Seen &close = b.session->need(WSXDP_EVENT_CLOSE, patience_ms);
     assert_int_equal(close.error, WSXDP_E_CLOSE_TIMEOUT);
-    assert_true(now_ms() - begin < 500 + slack_ms);
+    on_time(begin, 499, 500 + slack_ms);
     expect_prompt_end(b.session);
 }
 
@@ -220,7 +232,7 @@ TEST(silence_and_a_handle_that_is_freed) {
     need();
     Bridged b;
     b->pass(20);
-    b.world.bridge.cut();
+    b.cut();
     b->pass(50);
     expect_prompt_end(b.session);
 }
@@ -251,7 +263,7 @@ static void router_refuses(const char *address, const char *here, const char *th
     const int64_t begin = now_ms();
     expect_failure("ws://" + url_host(address) + "/", World::options({{"connect.timeout_ns", "3s"}}),
                    WSXDP_E_UNREACHABLE, address);
-    assert_true(now_ms() - begin < 2500);
+    on_time(begin, 0, 2500);
 }
 TEST(a_router_knows_no_way_ipv4) {
     router_refuses("10.99.0.9", "ip route add 10.99.0.0/24 via 10.77.0.2",

@@ -13,31 +13,15 @@ static void with(OptionList *list, const char *name, const char *value) { list->
 
 TEST(an_acknowledgement_rides_on_the_answer) {
     need();
-    World world;
-    constexpr unsigned rounds = 500;
-    auto server = world.serve(echo_messages);
-    Session session(World::url(*server), World::options(quiet));
-    opens(session);
-    session.need(WSXDP_EVENT_OPEN);
-    const Counters before(session);
-    for (unsigned i = 0; i < rounds; i++) {
-        assert_int_equal(session.send("round " + std::to_string(i)), 0);
-        session.need(WSXDP_EVENT_MESSAGE);
-    }
-    const Counters after(session);
-    // A machine that is busy elsewhere lets a delayed acknowledgement become due now and then.
-    assert_in_range(after["sent"] - before["sent"], rounds, rounds + rounds / 5);
-    assert_in_range(after["kicks"] - before["kicks"], rounds, rounds + rounds / 5);
+    Opened open(echo_messages, quiet);
+    need_packet_per_round(open.session);
 }
 
 TEST(many_messages_leave_in_one_kick) {
     need();
-    World world;
     constexpr unsigned count = 32;
-    auto server = world.serve(echo_messages);
-    Session session(World::url(*server), World::options(quiet));
-    opens(session);
-    session.need(WSXDP_EVENT_OPEN);
+    Opened open(echo_messages, quiet);
+    Session &session = open.session;
     const Counters before(session);
     const std::string text(1300, 'm'); // a segment each
     for (unsigned i = 0; i < count; i++) {
@@ -52,18 +36,17 @@ TEST(many_messages_leave_in_one_kick) {
 
 TEST(received_data_is_acknowledged_by_the_batch) {
     need();
-    World world;
     constexpr size_t messages = 4000;
-    auto server = world.serve([](scripted::Wire &wire) {
-        wire.upgrade();
-        const std::string text(1400, 'd');
-        for (size_t i = 0; i < messages; i++) wire.write(scripted::frame(WSXDP_TEXT, text));
-        wire.write(scripted::close_frame(1000));
-        wire.read_frame();
-    });
-    Session session(World::url(*server), World::options(quiet));
-    opens(session);
-    session.need(WSXDP_EVENT_OPEN);
+    Opened open(
+        [](scripted::Wire &wire) {
+            wire.upgrade();
+            const std::string text(1400, 'd');
+            for (size_t i = 0; i < messages; i++) wire.write(scripted::frame(WSXDP_TEXT, text));
+            wire.write(scripted::close_frame(1000));
+            wire.read_frame();
+        },
+        quiet);
+    Session &session = open.session;
     const Counters before(session);
     for (size_t i = 0; i < messages; i++) session.need(WSXDP_EVENT_MESSAGE);
     const Counters after(session);

@@ -34,9 +34,14 @@ struct World {
     }
 };
 
+// Until the client closes; else what ended it is in the output of a case that fails.
 inline void echo_messages(scripted::Wire &wire) {
     wire.upgrade();
-    for (scripted::Frame f = wire.read_frame(); f.opcode > 0 && f.opcode != 8; f = wire.read_frame())
+    scripted::Frame f;
+    for (f = wire.read_frame(); f.opcode > 0 && f.opcode != 8; f = wire.read_frame())
         wire.write(scripted::frame(f.opcode, f.payload));
+    if (f.opcode != 8)
+        print_message("the echo's connection %d ended without a close: %s\n", wire.number,
+                      wire.why.empty() ? "a frame that is none" : wire.why.c_str());
     wire.write(scripted::close_frame(1000));
 }

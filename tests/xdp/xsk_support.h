@@ -35,12 +35,6 @@ inline uint64_t seed() {
     const char *text = getenv("WSXDP_SEED");
     return text ? strtoull(text, nullptr, 10) : 1;
 }
-inline uint64_t now_ms() {
-    timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return static_cast<uint64_t>(t.tv_sec) * 1000 + static_cast<uint64_t>(t.tv_nsec) / 1000000;
-}
-
 // A frame of `bytes` that carries a number, and a pattern that follows from it.
 inline void write_frame(uint8_t *out, uint32_t number, size_t bytes) {
     memset(out, 0xFF, 6); // to all, so that no address need be known
@@ -183,7 +177,7 @@ inline wx::XskOptions small_options(unsigned ifindex) {
 // As a caller must open: EBUSY ends within a second.
 inline int open_patiently(wx::Xsk *x, wx::Umem *umem, const wx::XskOptions &options, const wx::Xsk *first,
                           wx::ErrorText *error) {
-    const uint64_t end = now_ms() + 1000;
+    const int64_t end = now_ms() + 1000;
     int code;
     while ((code = xsk_open(x, umem, options, first, error)) == WSXDP_E_AGAIN && now_ms() < end) usleep(1000);
     return code;
@@ -233,7 +227,7 @@ struct Rig {
     // The same, until there are `count` or a second has passed.
     std::vector<uint32_t> await(wx::Xsk *from, size_t count) {
         std::vector<uint32_t> numbers;
-        const uint64_t end = now_ms() + 1000;
+        const int64_t end = now_ms() + 1000;
         while (numbers.size() < count && now_ms() < end) {
             const std::vector<uint32_t> more = take(from);
             numbers.insert(numbers.end(), more.begin(), more.end());
@@ -264,7 +258,7 @@ struct Rig {
     // Kicks and reclaims until nothing is under way; fails after a second.
     void drain(wx::Xsk *from = nullptr) {
         wx::Xsk *socket = from ? from : &x;
-        const uint64_t end = now_ms() + 1000;
+        const int64_t end = now_ms() + 1000;
         for (int cause = 0; socket->in_send != 0; reclaim(socket)) {
             if (xsk_kick(socket, &cause) < 0) fail_msg("kick: %s", strerror(cause));
             if (now_ms() > end) fail_msg("%u frames are not completed", socket->in_send);
