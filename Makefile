@@ -161,10 +161,16 @@ fuzzers := $(patsubst fuzz/%.cc,$(OUT)/fuzz/%,$(fuzz_sources))
 # Programs worth a race detector: those with a second thread in them.
 threaded := $(filter $(OUT)/tests/ring/% $(OUT)/tests/link/test_poller $(OUT)/tests/xdp/test_bridge $(OUT)/tests/host/% $(OUT)/tests/pipeline/% $(OUT)/tests/capi/%,$(tests))
 
-# What runs again with the stages in a thread of their own; the others look into a handle, need none or say so.
-placed := $(filter-out %/test_simulated %/test_spinning %/test_settings %/test_options %/test_redirect_race,$(filter $(OUT)/tests/pipeline/%,$(tests)))
-# With the stages in a thread of their own the race detector sees all that it sees without, but for who calls in.
+# What runs again with the stages elsewhere; the others look into a handle, need none or say so.
+placed := $(filter-out %/test_simulated %/test_spinning %/test_settings %/test_options %/test_redirect_race %/test_process,\
+              $(filter $(OUT)/tests/pipeline/%,$(tests)))
+# With the stages in threads of their own the race detector sees all that it sees without, but for who calls in.
 twice := $(filter-out %/test_threads %/test_senders %/test_waiting %/test_resolving,$(placed))
+# What stands in for the system in this process is not in theirs.
+afar := $(filter-out %/test_resolving %/test_watching %/test_placement,$(placed))
+# A few of transport=xdp, since the stages are the same.
+placed_xdp := $(filter %/test_opening %/test_spinning %/test_peer_gone %/test_sharing,$(filter $(OUT)/tests/xdp/%,$(tests)))
+in = $(addprefix $(1)$(comma),$(2))
 
 # ---- targets ----------------------------------------------------------------------------------
 .PHONY: all demo test unit sim endurance bench fuzz install uninstall examples format tidy compdb dist clean help deps \
@@ -238,8 +244,9 @@ run-tests:
 	$(Q)$(runner) $(check_tests) $(tests) \
 	    $(call sanitized,address-undefined,$(replays) $(tests)) \
 	    $(call sanitized,thread,$(filter-out $(twice),$(threaded))) \
-	    $(addprefix thread$(comma),$(placed) $(filter %/test_opening %/test_spinning %/test_peer_gone %/test_sharing,\
-	        $(filter $(OUT)/tests/xdp/%,$(tests))) $(call sanitized,thread,$(placed))) \
+	    $(call in,threads,$(call sanitized,thread,$(placed))) \
+	    $(call in,thread,$(placed) $(placed_xdp)) \
+	    $(call in,processes,$(afar) $(placed_xdp)) \
 	    $(filter-out $(check_tests),$(script_tests))
 
 run-fuzzers: $(if $(TARGET),$(OUT)/fuzz/fuzz_$(TARGET),$(fuzzers))

@@ -86,8 +86,11 @@ inline int run_registered(const char *group, unsigned beside = 1) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != parent || dup2(fileno(said), 1) < 0 || dup2(fileno(said), 2) < 0) _exit(1);
         int failed = 0;
-        for (size_t at = 0; (at = next->fetch_add(1)) < tests.size();)
+        for (size_t at = 0; (at = next->fetch_add(1)) < tests.size();) {
+            const int64_t begin = now_ms();
             failed += _cmocka_run_group_tests(group, &tests[at], 1, nullptr, nullptr) != 0;
+            printf("    %s: %d ms\n", tests[at].name, static_cast<int>(now_ms() - begin));
+        }
         exit(failed != 0);
     }
     int failed = 0;

@@ -802,4 +802,4 @@ TEST(open_without_memory_or_descriptors_says_so) {
     assert_int_equal(open_descriptors(), before);
 }
 
-TESTS("routes")
+TESTS_BESIDE("routes", 4)

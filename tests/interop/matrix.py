@@ -28,12 +28,19 @@ class Matrix:
     def start(self):
         raise NotImplementedError
 
+    @classmethod
+    def setUpClass(cls):
+        """One server for all the cases, each of which has a connection of its own."""
+        super().setUpClass()
+        running = cls().start()
+        cls.port = running.__enter__()
+        cls.addClassCleanup(running.__exit__, None, None, None)
+
     def run_with(self, *commands, path="/echo", options=()):
         settings = [*BIG, *(support.trust() if self.tls else ()), *self.options, *options]
         if self.deflate is not None:
             settings += ["deflate=yes", "deflate.min_bytes=0"]
-        with self.start() as port:
-            return client(url(port, self.tls, path, self.place), *settings, "--", *commands, "info:extensions")
+        return client(url(self.port, self.tls, path, self.place), *settings, "--", *commands, "info:extensions")
 
     def test_echo_at_every_boundary(self):
         said = self.run_with(*everything("echo", self.smallest), "close:1000:done")

@@ -135,6 +135,7 @@ class OverXdp(unittest.TestCase):
         cls.addClassCleanup(cls.veth.close)
         cls.place = There(cls.veth, cls.version)
         cls.options = (*cls.options, *over_xdp(cls.veth, cls.mode))
+        super().setUpClass()
 
     def run_with(self, *commands, **more):
         said = super().run_with(*commands, "info:transport", "info:mode", **more)

@@ -257,12 +257,11 @@ TEST(nobody_answers) {
     options.tcp.rtt.initial = 200 * ns_per_ms;
     options.out.dead.from = 0;
     World world(options);
-    const Nanos began = monotonic_ns();
+    const int64_t began = now_ms();
     std::unique_ptr<OurEnd> us = world.connect_ours(4);
     expect_end(world, us->c, TcpEnd::syn_timeout);
     assert_int_equal(us->c->syn_count, 3);
-    const Nanos took = monotonic_ns() - began;
-    assert_in_range(took, 1400 * ns_per_ms, 1900 * ns_per_ms); // 0.2 + 0.4 + 0.8 s
+    on_time(began, 1399, 1900); // 0.2 + 0.4 + 0.8 s
 }
 
 TEST(lost_handshake_packets) {
@@ -303,13 +302,15 @@ TEST(keepalive) {
     World world(options);
     World::Pair pair = talked(world, 4);
     TcpConnection *c = pair.ours()->c;
+    int64_t began = now_ms();
     world.pass(1500 * ns_per_ms);
+    on_time(began, 1499, 1650);                        // else there are more, or not enough answers in time
     assert_int_equal(c->state, TcpState::established); // it answers
     assert_in_range(c->stats.keepalives, 2, 3);
     cut(world);
-    const Nanos began = monotonic_ns();
+    began = now_ms();
     expect_end(world, c, TcpEnd::keepalive);
-    assert_true(monotonic_ns() - began < 2 * ns_per_s); // 0.6 + 3 * 0.1 s
+    on_time(began, 0, 2000); // 0.6 + 3 * 0.1 s
 }
 
 // The kernel's keepalive probes are answered by us.
@@ -323,7 +324,9 @@ TEST(kernel_keepalive) {
     setsockopt(pair.kernel()->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     settle(world);
     const uint64_t before = pair.ours()->c->stats.segments_in;
+    const int64_t began = now_ms();
     world.pass(3500 * ns_per_ms);
+    on_time(began, 3499, 3900); // else the kernel had no answer for so long that it asked more often
     assert_int_equal(pair.kernel()->info().tcpi_state, TCP_ESTABLISHED);
     assert_in_range(pair.ours()->c->stats.segments_in - before, 2, 4);
     close_both(world, pair);
@@ -336,10 +339,10 @@ TEST(user_timeout) {
     World world(options);
     World::Pair pair = talked(world, 4);
     cut(world);
+    const int64_t began = now_ms();
     assert_int_equal(pair.a->write("nobody hears this", 17), 17);
-    const Nanos began = monotonic_ns();
     expect_end(world, pair.ours()->c, TcpEnd::user_timeout);
-    assert_in_range(monotonic_ns() - began, 690 * ns_per_ms, 1200 * ns_per_ms);
+    on_time(began, 690, 1200);
 }
 
 } // namespace

@@ -638,4 +638,4 @@ TEST(nothing_is_left) {
     for (ino_t space : spaces) assert_true(now.st_ino != space);
 }
 
-TESTS("bridge")
+TESTS_BESIDE("bridge", 4)

@@ -91,4 +91,4 @@ TEST(damaged_packets_are_not_taken) {
     stream.finish();
 }
 
-TESTS("checksums")
+TESTS_BESIDE("checksums", 4)

@@ -138,4 +138,4 @@ TEST(descriptors_of_time_wait_are_given_to_new_connections) {
     assert_int_equal(Counters(session)["time_wait"], 0);
 }
 
-TESTS("cycles")
+TESTS_BESIDE("cycles", 4)

@@ -163,4 +163,4 @@ TEST(with_a_child_of_its_own) {
     check_told_open(told_by_session(url, World::options()));
 }
 
-TESTS("killed")
+TESTS_BESIDE("killed", 4)

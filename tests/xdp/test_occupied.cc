@@ -313,4 +313,4 @@ TEST(echo_and_unix_sockets_need_no_interface) {
     assert_int_equal(present().id, 0);
 }
 
-TESTS("occupied")
+TESTS_BESIDE("occupied", 4)

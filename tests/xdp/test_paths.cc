@@ -350,4 +350,4 @@ static void route_mtu(const char *address, const char *route) {
 TEST(a_routes_mtu_changes_ipv4) { route_mtu(far4, "10.88.0.0/24 via 10.77.0.9"); }
 TEST(a_routes_mtu_changes_ipv6) { route_mtu(far6, "fd88::/64 via fd77::9"); }
 
-TESTS("paths")
+TESTS_BESIDE("paths", 4)

@@ -274,4 +274,4 @@ TEST(a_router_knows_no_way_ipv6) {
                    "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding; ip route add unreachable fd99::/64");
 }
 
-TESTS("peer_gone")
+TESTS_BESIDE("peer_gone", 4)

@@ -593,4 +593,4 @@ TEST(what_libbpf_says_becomes_one_line) {
     assert_string_equal(said.substr(said.size() - 29).c_str(), "a R1 has no room verdict here");
 }
 
-TESTS("program")
+TESTS_BESIDE("program", 4)

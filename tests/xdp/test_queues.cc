@@ -167,4 +167,4 @@ TEST(the_queues_of_the_moment) {
     assert_string_equal(session.info("xdp.queues").c_str(), "1");
 }
 
-TESTS("queues")
+TESTS_BESIDE("queues", 4)

@@ -98,4 +98,4 @@ TEST(without_a_new_one_the_connection_ends) {
     refusals = 0;
 }
 
-TESTS("recovery")
+TESTS_BESIDE("recovery", 4)

@@ -318,4 +318,4 @@ TEST(auto_is_for_igc) {
     assert_true(wx::xdp_trickles(1, "veth") && !wx::xdp_trickles(2, "igc"));
 }
 
-TESTS("tuning")
+TESTS_BESIDE("tuning", 4)
