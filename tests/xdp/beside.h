@@ -148,7 +148,7 @@ struct ForeignSocket {
         assert_int_equal(umem_open(&umem, memory, &error), 0);
         // An owner before may just have closed his.
         const bool taken =
-            eventually([&] { return xsk_open(&socket, &umem, options, nullptr, &error) == 0; }, 1000);
+            eventually([&] { return xsk_open(&socket, &umem, options, nullptr, &error) == 0; });
         if (!taken) fail_msg("%s", error.text);
     }
     ~ForeignSocket() {

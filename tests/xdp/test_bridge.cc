@@ -580,6 +580,7 @@ TEST(what_finds_no_slot_is_counted) {
     for (unsigned i = 0; i < 10; i++) assert_int_equal(send(udp.a, "x", 1, 0), 1);
     unsigned came = 0;
     while (udp.came(came == 0 ? 10000 : 1000)) came++;
+    if (came > 4) throw Late{came, 4}; // the first had left before the last was sent
     assert_int_equal(came, 4);
     assert_int_equal(bridge.count(Direction::out).overruns, 6);
     assert_int_equal(bridge.overruns(), 6);
@@ -627,7 +628,7 @@ TEST(nothing_is_left) {
             spaces[i] = found.st_ino;
         }
         Udp udp(bridge);
-        assert_false(udp.arrives(50));
+        if (udp.arrives(50)) throw Late{1000, 50};
         assert_true(bridge.count(Direction::out).under_way > 0);
         assert_int_equal(threads(), before + 1);
     }

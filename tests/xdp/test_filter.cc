@@ -204,7 +204,7 @@ struct Wire : Way {
         return sum;
     }
     Outcome send(const XdpProgram &program, const Bytes &frame, const char *what) override {
-        const uint64_t before = counted(program), end = monotonic_ns() + 1000000000;
+        const uint64_t before = counted(program), end = monotonic_ns() + 10000000000;
         if (::send(peer, frame.data(), frame.size(), 0) != static_cast<ssize_t>(frame.size()))
             fail_msg("%s: send: %s", what, strerror(errno));
         while (counted(program) == before)

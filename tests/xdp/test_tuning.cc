@@ -97,7 +97,8 @@ TEST(a_poll_runs_the_driver) {
         const uint64_t before = Counters(session)["fill_kicks"];
         spin(session, 50);
         const uint64_t polls = Counters(session)["fill_kicks"] - before;
-        if (strcmp(choice, "yes") == 0 ? polls < 100 : polls > 20)
+        if (strcmp(choice, "yes") == 0 && polls < 100) throw Late{static_cast<int64_t>(polls), 100};
+        if (strcmp(choice, "yes") != 0 && polls > 20)
             fail_msg("xdp.busy_poll=%s: %llu system calls in 50 ms", choice,
                      static_cast<unsigned long long>(polls));
         check_echo(session, "after");
@@ -257,6 +258,7 @@ static void trickles(const char *address, const OptionList &more, unsigned queue
     const int64_t most = static_cast<int64_t>(queues) * ((now_ms() - began) / 10 + 1);
     const int seen = tap.count();
     // A machine with others on it may be late, but never sends sooner.
+    if (seen < most / 4) throw Late{seen, most / 4};
     assert_in_range(seen, most / 4, most);
     const uint64_t counted = Counters(session)["trickles"] - before;
     assert_in_range(counted, seen, seen + static_cast<int>(queues));
@@ -306,7 +308,7 @@ TEST(what_is_sent_takes_the_place_of_a_frame) {
         check_echo(session, "busy");
         seen += tap.count(); // before its buffer is full of echoes
     }
-    assert_in_range(seen, 0, 1); // an echo may take a while on a machine with others on it
+    if (seen > 1) throw Late{seen, 1}; // an echo took longer than the interval
     sleep_with(session, 500);
     assert_in_range(tap.count(), 1, 6);
 }
