@@ -80,7 +80,8 @@ class Case(unittest.TestCase):
 
     def client(self, server, early):
         return support.running("cat", f"wss://127.0.0.1:{server.port}/feed", "--count", "2",
-                               "-o", f"tls.ca_file={self.ca}", "-o", f"tls.early_data={early}")
+                               "-o", f"tls.ca_file={self.ca}", "-o", f"tls.early_data={early}",
+                               "-o", "close.timeout_ns=200ms")  # s_server does not answer a close
 
     def hello(self, client):
         """Waits until the first message is there, and with it what TLS sent before it: the tickets."""
