@@ -20,7 +20,7 @@ struct OwnLoop {
     OwnLoop &operator=(const OwnLoop &) = delete;
     bool wait(int ms) {
         epoll_event event;
-        return epoll_wait(epoll, &event, 1, ms) == 1;
+        return TEMP_FAILURE_RETRY(epoll_wait(epoll, &event, 1, ms)) == 1;
     }
 };
 
