@@ -179,7 +179,7 @@ TEST(our_link_is_down_for_longer) { flap(there4, "xdp0", true, 1500); }
 
 TEST(a_link_that_stays_down_ends_by_the_user_timeout) {
     need();
-    Running r(there4, {{"xdp.user_timeout_ns", "1s"}});
+    Running r(there4, {{"xdp.user_timeout_ns", "3s"}});
     r.here("ip link set xdp0 down");
     r->need_error(WSXDP_E_DEAD);
 }
@@ -299,7 +299,7 @@ TEST(a_route_is_withdrawn_and_restored_ipv6) { route_goes(far6, "fd88::/64 via f
 // there; the next attempt says what is wrong.
 static void other_interface(const char *address, const char *more, const char *change, const char *cut) {
     need();
-    Running r(address, {{"reconnect", "yes"}, {"xdp.user_timeout_ns", "1s"}}, far_away);
+    Running r(address, {{"reconnect", "yes"}, {"xdp.user_timeout_ns", "3s"}}, far_away);
     r.here("ip link add other0 type veth peer name other1 netns " + r.world.veth.there.path());
     r.there(std::string("ip link set other1 up && ") + more +
             " && echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter");
