@@ -31,7 +31,7 @@ struct Envelope {
     }
 };
 
-int passing_send(int socket, ByteView message, const int *fds, size_t fd_count) {
+int passing_send(int socket, ByteView message, const int *fds, size_t fd_count, int timeout_ms) {
     if (fd_count > passed_fds_max) return EINVAL;
     Envelope envelope(const_cast<uint8_t *>(message.data), message.size);
     envelope.header.msg_controllen = fd_count != 0 ? CMSG_SPACE(fd_count * sizeof(int)) : 0;
@@ -42,9 +42,14 @@ int passing_send(int socket, ByteView message, const int *fds, size_t fd_count) 
         rights->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
         memcpy(CMSG_DATA(rights), fds, fd_count * sizeof(int));
     }
+    pollfd look = {socket, POLLOUT, 0};
     for (;;) {
-        if (sendmsg(socket, &envelope.header, MSG_NOSIGNAL) >= 0) return 0;
-        if (errno != EINTR) return errno;
+        if (sendmsg(socket, &envelope.header, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) return 0;
+        if (errno == EINTR) continue;
+        if (errno != EAGAIN) return errno;
+        const int ready = poll(&look, 1, timeout_ms);
+        if (ready == 0) return EAGAIN;
+        if (ready < 0 && errno != EINTR) return errno;
     }
 }
 

@@ -103,6 +103,7 @@ inline uint32_t app_index(const App *app, const AppConnection *c) {
 int app_send(App *app, AppConnection *c, uint32_t opcode, ByteView data, uint32_t flags);
 int app_send_begin(App *app, AppConnection *c, uint32_t opcode, size_t cap, void **buf);
 int app_send_commit(App *app, AppConnection *c, size_t size, uint32_t flags);
+void app_connect(App *app, uint32_t index); // to be called with room for a command
 int app_close(App *app, AppConnection *c, uint16_t code, ByteView reason);
 int app_abort(App *app, AppConnection *c);
 

@@ -219,11 +219,7 @@ int engine_connect(Engine *e, const char *url, const Options *options, uint32_t 
         return status;
     }
     attach(e, c);
-    CommandSlot *slot = e->app.commands.claim();
-    *slot = CommandSlot();
-    slot->index = c->index;
-    slot->kind = CommandSlot::connect;
-    e->app.commands.publish();
+    if (status == 0) app_connect(&e->app, index);
     *id = e->app.connections[c->index].id;
     if (e->runner->told != nullptr) e->runner->told(e);
     if (e->fd_used) poller_signal(&e->poller);

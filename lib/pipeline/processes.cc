@@ -28,6 +28,8 @@ constexpr Nanos end_patience = 500 * ns_per_ms;
 
 // A process that ends closes its sockets first.
 constexpr int closing_ms = 20;
+// A process that is alive takes a request within a round; so many fit into its socket beforehand.
+constexpr int request_patience_ms = 100;
 
 enum class Life : uint8_t {
     starting, // spawned, has not answered yet
@@ -98,7 +100,7 @@ static int tell_start(Engine *e, size_t place, int options) {
     fds[StageStart::parent] = h->self;
     memcpy(&fds[StageStart::bells], e->remote->bells, sizeof e->remote->bells);
     const size_t count = StageStart::bells + place_count(e);
-    return passing_send(h->all[place].control, ByteView(&start, sizeof start), fds, count);
+    return passing_send(h->all[place].control, ByteView(&start, sizeof start), fds, count, 0);
 }
 
 static int start_one(Engine *e, size_t place, int options, ErrorText *error) {
@@ -259,30 +261,35 @@ static int send_connect(Engine *e, uint32_t index, const Options *options, const
     request.epoch = was != nullptr ? was->epoch : 0;
     remote_seat_taken(e, index);
     for (size_t i = 0; i < place_count(e) && cause == 0; i++)
-        cause = passing_send(h->all[i].control, ByteView(&request, sizeof request), &fd, 1);
+        cause = passing_send(h->all[i].control, ByteView(&request, sizeof request), &fd, 1, request_patience_ms);
     close(fd);
+    for (size_t i = 0; i < place_count(e) && cause == 0; i++) {
+        e->remote->places[i].words->requests.fetch_add(1, std::memory_order_release);
+        e->remote->places[i].ringer.ring();
+    }
     return cause;
 }
 
-// While no process is there the connection waits for the next one, which takes all that exist.
+// While no process is there the connection waits for the next one, which takes all that exist: 1.
 static int attach(Engine *e, Connection *c, ErrorText *error) {
     Helpers *h = e->helpers;
     free_secret_text(h->urls[c->index]);
     h->urls[c->index] = c->url_text;
     c->url_text = nullptr;
-    if (h->life == Life::telling || h->life == Life::waiting) return WSXDP_OK;
+    if (h->life != Life::running) return 1;
     int cause = send_connect(e, c->index, c->settings->options, nullptr);
-    if (cause == 0 || cause == EPIPE) return WSXDP_OK; // its death is told by poll
-    error->begin(cause == ENOMEM ? WSXDP_E_MEMORY : WSXDP_E_SYSTEM, cause);
-    error->add("connecting: handing the request to the stages: ").errno_name(cause);
-    return error->code;
+    if (cause == 0 || cause == EPIPE) return 0; // its death is told by poll
+    const int code = cause == ENOMEM ? WSXDP_E_MEMORY : cause == EAGAIN ? WSXDP_E_AGAIN : WSXDP_E_SYSTEM;
+    error->begin(code, cause).add("connecting: handing the request to the stages: ").errno_name(cause);
+    if (cause == EAGAIN) error->add("; their process does not take it: poll, then try again");
+    return code;
 }
 
 static void retire(Engine *e, uint32_t index, const ConnectionArea &area, Settings *settings) {
     Helpers *h = e->helpers;
     free_secret_text(h->urls[index]);
     h->urls[index] = nullptr;
-    if (h->life == Life::starting || h->life == Life::running) return remote_retire(e, index, area, settings);
+    if (h->life == Life::running) return remote_retire(e, index, area, settings);
     ConnectionArea mapped = area;
     engine_drop(e, index, &mapped, settings);
 }
@@ -322,40 +329,32 @@ static void reset_rings(Engine *e) {
     for (size_t i = 0; i < e->app.live_count; i++) begin_anew(&e->app.connections[e->app.live[i]]);
 }
 
-static void command(Engine *e, uint32_t index, uint8_t kind) {
-    CommandSlot slot;
-    memset(&slot, 0, sizeof slot);
-    slot.index = index;
-    slot.kind = kind;
-    (void)e->app.commands.push(slot); // empty a moment ago, with room for four of each connection
-}
-
 static bool connect_all(Engine *e) {
     for (size_t i = 0; i < e->app.live_count; i++) {
         const uint32_t index = e->app.live[i];
-        const AppConnection *a = &e->app.connections[index];
+        AppConnection *a = &e->app.connections[index];
         if (a->ended) continue;
         if (send_connect(e, index, a->settings->options, a) != 0) return false;
-        command(e, index, CommandSlot::connect);
-        if (a->close_asked) command(e, index, CommandSlot::abort);
+        app_connect(&e->app, index);
+        if (a->close_asked) (void)app_abort(&e->app, a);
     }
     remote_told(e);
     return true;
 }
 
-static void start_again(Engine *e, Nanos now) {
-    Helpers *h = e->helpers;
-    reset_rings(e);
-    ErrorText error;
-    int status = start_all(e, &error);
-    if (status >= 0 && connect_all(e)) return;
-    end_all(e, 0);
-    if (status < 0) h->cause = error;
+static void begin_telling(Helpers *h) {
     h->failures++;
     h->life = Life::telling;
     h->telling = 0;
     h->error_told = false;
-    h->due = now;
+}
+
+static void start_again(Engine *e) {
+    Helpers *h = e->helpers;
+    reset_rings(e);
+    if (start_all(e, &h->cause) >= 0) return;
+    end_all(e, 0);
+    begin_telling(h);
 }
 
 // The connections' own rule for how long to wait: at once, then doubling; without jitter, since there is one
@@ -416,10 +415,7 @@ static void died(Engine *e, const ErrorText &cause) {
     end_all(e, 0);
     remote_drop_leaving(e);
     h->cause = cause;
-    h->failures++;
-    h->life = Life::telling;
-    h->telling = 0;
-    h->error_told = false;
+    begin_telling(h);
 }
 
 // One of them has ended, or will not be ready: the others are of no use without it.
@@ -438,6 +434,7 @@ static bool is_dead(Engine *e, size_t place, Nanos now, ErrorText *cause) {
 
 static bool look(Engine *e, Nanos now) {
     Helpers *h = e->helpers;
+    const bool started = h->life == Life::starting;
     if (!e->poller.ended && now - h->looked < look_interval) return false;
     h->looked = now;
     ErrorText cause;
@@ -446,7 +443,10 @@ static bool look(Engine *e, Nanos now) {
         died(e, cause);
         return true;
     }
-    return false;
+    if (!started || h->life != Life::running || connect_all(e)) return false;
+    cause.begin(WSXDP_E_STAGE_DIED).add("the new processes do not take the connections");
+    died(e, cause);
+    return true;
 }
 
 static size_t supervise(Engine *e, Nanos now, wsxdp_event *events, size_t cap) {
@@ -458,7 +458,7 @@ static size_t supervise(Engine *e, Nanos now, wsxdp_event *events, size_t cap) {
         h->life = Life::waiting;
         h->due = now + delay_of(h, e->settings);
     }
-    if (h->life == Life::waiting && now >= h->due) start_again(e, now);
+    if (h->life == Life::waiting && now >= h->due) start_again(e);
     return 0;
 }
 

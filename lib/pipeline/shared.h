@@ -40,6 +40,7 @@ struct PlaceWords {
     alignas(cache_line_pair) std::atomic<uint32_t> stop;
     std::atomic<uint32_t> waits_for_room; // the app was refused room in an outbox
     std::atomic<uint32_t> leave_asked;    // seats that the worker is to let go
+    std::atomic<uint32_t> requests;       // for connections, sent to its process so far
     WaitCounters counters;                // of the worker
     WaitCounters app_counters;            // of the caller's sleeps, and of what it rings
     Question question;

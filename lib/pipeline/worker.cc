@@ -83,8 +83,12 @@ static void tell(Worker *w) {
     give_room(w->other_words, &w->other);
 }
 
+static bool has_request(const Worker *w) {
+    return w->admit != nullptr && w->words->requests.load(std::memory_order_acquire) != w->admitted;
+}
+
 static bool asked(const Worker *w) {
-    return w->words->stop.load(std::memory_order_acquire) != 0 ||
+    return has_request(w) || w->words->stop.load(std::memory_order_acquire) != 0 ||
            w->words->leave_asked.load(std::memory_order_acquire) != 0 ||
            w->words->question.state.load(std::memory_order_acquire) == Question::State::asked;
 }
@@ -142,6 +146,7 @@ void worker_run(Worker *w) {
     while (w->words->stop.load(std::memory_order_acquire) == 0 && !parent_gone(w, now)) {
         if (w->words->question.state.load(std::memory_order_acquire) == Question::State::asked) answer(w);
         if (w->words->leave_asked.load(std::memory_order_acquire) != 0) let_go(w);
+        if (has_request(w)) w->admit(w->context);
         const uint64_t changes = t != nullptr ? t->changes : w->rounds.ws->changes, before = allocation_count();
         const bool moved = round(w, next == WaitNext::sleep, now);
         tell(w);

@@ -22,6 +22,9 @@ struct Worker {
     uint64_t app_told = 0, other_told = 0, metadata_given = 0; // positions
     int parent = -1; // a descriptor that becomes readable when the caller's process is gone; -1: it is this one
     Nanos parent_looked = 0;
+    // Requests for connections that came by another way, and taking the next one; null: there is no other way.
+    uint32_t admitted = 0;
+    void (*admit)(void *context) = nullptr;
     // Its stages have let go of a connection; null: nothing is left to do.
     void (*left)(void *context, uint32_t index) = nullptr;
     void *context = nullptr;

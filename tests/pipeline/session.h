@@ -58,6 +58,17 @@ struct InlineRegistration {
     static InlineRegistration registration_##name(#name, name);                                              \
     static void name(void **)
 
+// A case whose stand-ins for the system have to be where the stages are.
+struct SameProcessRegistration {
+    SameProcessRegistration(const char *name, CMUnitTestFunction run) {
+        if (test_placement().rfind("processes", 0) != 0) Registration(name, run);
+    }
+};
+#define SAME_PROCESS_TEST(name)                                                                              \
+    static void name(void **);                                                                               \
+    static SameProcessRegistration registration_##name(#name, name);                                         \
+    static void name(void **)
+
 // A case that forks while handles are open: the race detector does not follow that when they have threads.
 #ifdef __SANITIZE_THREAD__
 #define FORKING_TEST(name) INLINE_TEST(name)

@@ -118,8 +118,6 @@ static const Row system_rows[] = {
     {"no shared memory", WSXDP_E_REGION, [] { return without(&no_memfd, "ws://127.0.0.1:1/"); }},
     {"no descriptor for the poller", WSXDP_E_DESCRIPTORS,
      [] { return without(&no_epoll, "ws://127.0.0.1:1/"); }},
-    {"no thread for the resolver", WSXDP_E_THREAD_START,
-     [] { return without(&no_thread, "ws://name.test/"); }},
     {"a transport of another build", WSXDP_E_UNSUPPORTED,
      [] {
          return of("ws://127.0.0.1:1/", {{"transport", "uring"}});
@@ -274,6 +272,10 @@ static void check(const Row &row) {
     if (!names.insert(name).second) fail_msg("%s: '%s' is another code's", row.cause, name.c_str());
 }
 
+SAME_PROCESS_TEST(no_thread_for_the_resolver) {
+    check({"no thread for the resolver", WSXDP_E_THREAD_START,
+           [] { return without(&no_thread, "ws://name.test/"); }});
+}
 TEST(each_failure_of_the_system_is_its_own) {
     for (const Row &row : system_rows) check(row);
 }

@@ -165,7 +165,7 @@ TEST(many_in_turn) {
     assert_int_equal(client.need(WSXDP_EVENT_CLOSE).conn, ids[7]);
 }
 
-TEST(a_system_without_epoll) {
+SAME_PROCESS_TEST(a_system_without_epoll) {
     TestServer server;
     no_epoll = true;
     Session named(server.url(), {{"reconnect", "no"}, {"poller", "epoll"}});

@@ -65,6 +65,7 @@ static int admit(Host *host, const StageConnect &request, const char *url, Optio
 }
 
 static bool admit_next(Host *host) {
+    host->worker.admitted++;
     StageConnect request;
     int fd = -1;
     ErrorText error;
@@ -79,14 +80,23 @@ static bool admit_next(Host *host) {
     return good;
 }
 
+static void give_up(Host *host) {
+    host->broken = true; // the next process takes the connections up
+    host->worker.words->stop.store(1, std::memory_order_release);
+}
+
 // Requests come in the order in which connections were made; stages may come upon them in another.
 static void on_unknown(void *context, uint32_t index) {
     Host *host = static_cast<Host *>(context);
     bool good = index < host->guests.size();
     while (good && host->guests[index].settings == nullptr) good = admit_next(host);
-    if (good) return;
-    host->broken = true; // the next process takes the connections up
-    host->worker.words->stop.store(1, std::memory_order_release);
+    if (!good) give_up(host);
+}
+
+// So that they do not pile up in the socket while nothing is heard of their connections.
+static void admit_one(void *context) {
+    Host *host = static_cast<Host *>(context);
+    if (!admit_next(host)) give_up(host);
 }
 
 static void left(void *context, uint32_t index) {
@@ -141,6 +151,7 @@ static int take_options(Host *host, const int *fds, ErrorText *error) {
 int host_open(Host *host, const StageStart &start, const int *fds, ErrorText *error) {
     host->parent = fds[StageStart::parent];
     host->worker.left = left;
+    host->worker.admit = admit_one;
     host->worker.context = host;
     int status = take_options(host, fds, error);
     if (status >= 0) status = open_stages(host, start, fds, error);

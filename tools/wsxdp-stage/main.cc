@@ -47,7 +47,7 @@ void reply(int status, const ErrorText &error) {
     reply.cause = error.system_errno;
     reply.size = error.code != 0 ? error.size : 0;
     memcpy(reply.text, error.text, reply.size);
-    (void)passing_send(control, ByteView(&reply, sizeof reply), nullptr, 0); // who has gone needs no answer
+    (void)passing_send(control, ByteView(&reply, sizeof reply), nullptr, 0, 0); // who has gone needs no answer
 }
 
 } // namespace
