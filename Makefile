@@ -116,6 +116,8 @@ test_flags := -std=c++17 -Wall -Wextra -Wshadow $(no_maybe) $(common) -pthread
 xdp_libs := $(if $(filter libbpf,$(XDP)),-lxdp -lbpf)
 packages := $(if $(filter openssl,$(TLS)),openssl) zlib $(if $(xdp_libs),libxdp libbpf)
 link_libs := $(if $(filter openssl,$(TLS)),-lssl -lcrypto) $(xdp_libs) -lz -pthread
+# Of the helper alone: nothing that links the archive needs it.
+stage_libs := -lseccomp
 test_libs := -lcmocka -lssl -lcrypto $(xdp_libs) -lz -pthread
 # BTF is made from the debug information. <asm/types.h> lies where only the host's compiler looks.
 bpf_flags := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -ffile-prefix-map=$(CURDIR)=. -fdebug-compilation-dir=. \
@@ -313,6 +315,7 @@ $(OUT)/parts.a: $(lib_objects)
 	$(call say,AR,$@)rm -f $@ && ar rcsDT $@ $^
 $(OUT)/wsxdp: $(tool_objects)
 $(OUT)/wsxdp-stage: $(stage_objects)
+$(OUT)/wsxdp-stage: link_libs += $(stage_libs)
 $(OUT)/wsxdp $(OUT)/wsxdp-stage: $(OUT)/parts.a
 	$(call say,LINK,$@)$(CXX) $(sanitize) $(LDFLAGS) -o $@ $(filter %.o,$^) $(OUT)/parts.a $(link_libs)
 

@@ -3,10 +3,10 @@
 // (placement=processes). It gets one socket as descriptor 3 and everything else over it, answers once its
 // stages are made, and runs until it is told to stop or the program that started it is gone.
 #include "host.h"
+#include "sandbox.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -40,6 +40,13 @@ int take_start(StageStart *start, int *fds, ErrorText *error) {
     return good ? static_cast<int>(WSXDP_OK) : refuse(error, 0, "the first message names places that are not there");
 }
 
+// "setcap ... PROGRAM" would be understood of the program that has the handle.
+void name_program(ErrorText *error) {
+    char path[256];
+    const ssize_t size = readlink("/proc/self/exe", path, sizeof path);
+    if (size > 0) error->add("; PROGRAM is ").add(ByteView(path, static_cast<size_t>(size)));
+}
+
 void reply(int status, const ErrorText &error) {
     StageReply reply;
     memset(&reply, 0, sizeof reply);
@@ -61,7 +68,6 @@ int main(int argc, char **argv) {
         fprintf(stderr, "wsxdp-stage is started by libwsxdp (placement=processes) and of no use alone\n");
         return 2;
     }
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     StageStart start;
     int fds[StageStart::count];
     ErrorText error;
@@ -70,6 +76,8 @@ int main(int argc, char **argv) {
     int status = take_start(&start, fds, &error);
     const bool started = status >= 0;
     if (started) status = host_open(host, start, fds, &error);
+    if (status == WSXDP_E_PERMISSION) name_program(&error);
+    if (status >= 0) status = sandbox_enter(*host->settings->options, &error);
     reply(status, error);
     if (status >= 0) worker_run(&host->worker);
     const bool broken = status < 0 || host->broken;
