@@ -212,6 +212,7 @@ int processes_open(Engine *e, const Placement &placement, ErrorText *error) {
         error->begin(WSXDP_E_MEMORY).add("opening: out of memory; lower connections.max");
         return WSXDP_E_MEMORY;
     }
+    e->region.side = RegionSide::app;
     int status = remote_open(e, placement, BellReach::machine, error);
     if (status < 0) return status;
     e->runner = &process_runner;

@@ -107,8 +107,9 @@ struct ByteRingConsumer {
     }
 };
 
+enum class MirrorUse : uint8_t { write, read };
 // Maps `bytes` at `offset` of the descriptor twice in a row; nullptr on failure (errno set).
-uint8_t *mirror_map(int fd, uint64_t offset, uint64_t bytes);
+uint8_t *mirror_map(int fd, uint64_t offset, uint64_t bytes, MirrorUse use = MirrorUse::write);
 // Takes the memory now, both maps included, so that the first lap has no page faults. Best effort.
 void mirror_populate(uint8_t *memory, uint64_t bytes);
 void mirror_unmap(uint8_t *memory, uint64_t bytes);

@@ -43,14 +43,15 @@ RegionLayout region_layout(const RegionSizes &sizes, const RegionSlots &slot, ui
     return layout;
 }
 
-uint8_t *mirror_map(int fd, uint64_t offset, uint64_t bytes) {
+uint8_t *mirror_map(int fd, uint64_t offset, uint64_t bytes, MirrorUse use) {
+    const int access = use == MirrorUse::write ? PROT_READ | PROT_WRITE : PROT_READ;
     void *place = mmap(nullptr, 2 * bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (place == MAP_FAILED) return nullptr;
     uint8_t *memory = static_cast<uint8_t *>(place);
     for (int half = 0; half < 2; half++) {
         uint8_t *target = memory + static_cast<uint64_t>(half) * bytes;
-        if (mmap(target, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
-                 static_cast<off_t>(offset)) == MAP_FAILED) {
+        if (mmap(target, bytes, access, MAP_SHARED | MAP_FIXED, fd, static_cast<off_t>(offset)) ==
+            MAP_FAILED) {
             int cause = errno;
             munmap(memory, 2 * bytes);
             errno = cause;
@@ -62,8 +63,10 @@ uint8_t *mirror_map(int fd, uint64_t offset, uint64_t bytes) {
 
 void mirror_populate(uint8_t *memory, uint64_t bytes) {
 #ifdef MADV_POPULATE_WRITE
-    (void)madvise(memory, 2 * bytes,
-                  MADV_POPULATE_WRITE); // Linux 5.14; without it the pages come when touched
+    // Linux 5.14; without it the pages come when touched. Where they are mapped for reading, the second takes
+    // them.
+    if (madvise(memory, 2 * bytes, MADV_POPULATE_WRITE) != 0 && errno == EINVAL)
+        (void)madvise(memory, 2 * bytes, MADV_POPULATE_READ);
 #else
     (void)memory, (void)bytes;
 #endif
@@ -182,6 +185,10 @@ static uint64_t area_offset(const Region *region, uint64_t index) {
     return region->layout.connection_base + index * region->layout.connection_bytes;
 }
 
+static MirrorUse use_of(const Region *region, RegionSide writer) {
+    return region->side == RegionSide::both || region->side == writer ? MirrorUse::write : MirrorUse::read;
+}
+
 static int map_connection(Region *region, uint64_t index, ConnectionArea *area, ErrorText *error) {
     uint64_t offset = area_offset(region, index);
     const RegionSizes &sizes = region->sizes;
@@ -190,10 +197,10 @@ static int map_connection(Region *region, uint64_t index, ConnectionArea *area, 
         mmap(nullptr, page_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, region->fd, static_cast<off_t>(offset));
     if (words != MAP_FAILED) {
         area->words = static_cast<ConnectionWords *>(words);
-        area->inbox = mirror_map(region->fd, offset + page_bytes, sizes.inbox_bytes);
-        if (area->inbox != nullptr)
-            area->outbox =
-                mirror_map(region->fd, offset + page_bytes + 2 * sizes.inbox_bytes, sizes.outbox_bytes);
+        const MirrorUse stages = use_of(region, RegionSide::stages), app = use_of(region, RegionSide::app);
+        area->inbox = mirror_map(region->fd, offset + page_bytes, sizes.inbox_bytes, stages);
+        const uint64_t outbox = offset + page_bytes + 2 * sizes.inbox_bytes;
+        if (area->inbox != nullptr) area->outbox = mirror_map(region->fd, outbox, sizes.outbox_bytes, app);
     }
     if (area->outbox != nullptr) return WSXDP_OK;
     int cause = errno;
@@ -218,7 +225,8 @@ int region_join_connection(Region *region, uint64_t index, bool inflated, Connec
 int region_map_inflated(Region *region, uint64_t index, ConnectionArea *area, ErrorText *error) {
     if (area->inflated != nullptr) return WSXDP_OK;
     uint64_t offset = area_offset(region, index) + page_bytes + region->sizes.inbox_bytes;
-    area->inflated = mirror_map(region->fd, offset, region->sizes.inbox_bytes);
+    const MirrorUse use = use_of(region, RegionSide::stages);
+    area->inflated = mirror_map(region->fd, offset, region->sizes.inbox_bytes, use);
     return area->inflated ? WSXDP_OK : region_failed(error, "mapping the inflate buffer", errno);
 }
 

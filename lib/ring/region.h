@@ -82,9 +82,14 @@ struct ConnectionArea {
     uint8_t *outbox = nullptr;
 };
 
+// What a process has to do with the bytes of connections: the app writes outboxes, the stages inboxes. The
+// other ones it maps for reading, so that a stray write of its own ends there.
+enum class RegionSide : uint8_t { both, app, stages };
+
 struct Region {
     int fd = -1;
-    uint8_t *base = nullptr; // [0, layout.rings_end)
+    RegionSide side = RegionSide::both; // before any connection is mapped
+    uint8_t *base = nullptr;            // [0, layout.rings_end)
     RegionLayout layout;
     RegionSizes sizes;
 };

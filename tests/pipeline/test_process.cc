@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Transport and ws in a process of their own: how it starts and how it is refused, what it inherits, what is
 // left when either side ends, and that its death costs a connection its life and nothing else.
+#include "helpers.h"
 #include "pair.h"
-#include <dirent.h>
-#include <set>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -13,46 +12,6 @@ static const OptionList in_process = {{"placement", "processes: transport+ws"}};
 static OptionList with(OptionList more) {
     more.insert(more.begin(), in_process.begin(), in_process.end());
     return more;
-}
-
-static std::string read_file(const std::string &path) {
-    std::string out;
-    FILE *file = fopen(path.c_str(), "re");
-    if (file == nullptr) return out;
-    char text[4096];
-    for (size_t got; (got = fread(text, 1, sizeof text, file)) != 0;) out.append(text, got);
-    fclose(file);
-    return out;
-}
-
-// Running helpers whose parent is `parent`.
-static std::vector<pid_t> helpers_of(pid_t parent) {
-    std::vector<pid_t> out;
-    DIR *processes = opendir("/proc");
-    while (const dirent *entry = readdir(processes)) {
-        const pid_t pid = atoi(entry->d_name);
-        const std::string stat = pid > 0 ? read_file("/proc/" + std::string(entry->d_name) + "/stat") : "";
-        char name[64] = "", state = 0;
-        int of = 0;
-        if (sscanf(stat.c_str(), "%*d (%63[^)]) %c %d", name, &state, &of) != 3) continue;
-        if (of == parent && std::string(name) == "wsxdp-stage") out.push_back(pid);
-    }
-    closedir(processes);
-    return out;
-}
-
-static pid_t helper() {
-    std::vector<pid_t> all = helpers_of(getpid());
-    assert_int_equal(all.size(), 1);
-    return all[0];
-}
-
-static std::string line_of(pid_t pid, const char *name) {
-    const std::string text = read_file("/proc/" + std::to_string(pid) + "/status");
-    const size_t at = text.find(name);
-    assert_true(at != std::string::npos);
-    const size_t begin = at + strlen(name);
-    return text.substr(begin, text.find('\n', begin) - begin);
 }
 
 // ---- starting ----

@@ -30,7 +30,9 @@ RegionSizes small_sizes() {
     sizes.command_slots = 64;
     return sizes;
 }
-RegionLayout layout_of(const RegionSizes &sizes) { return region_layout(sizes, {64, 128, 160, 48, 512}, 5000); }
+RegionLayout layout_of(const RegionSizes &sizes) {
+    return region_layout(sizes, {64, 128, 160, 48, 512}, 5000);
+}
 
 struct Made {
     Region region;
@@ -216,6 +218,27 @@ int create_fails(int code, const char *part) {
     return region.fd == -1 && region.base == nullptr ? 0 : 4;
 }
 
+// Written by the kernel, which tells where that cannot be.
+bool is_writable(const Made &made, uint8_t *at) { return pread(made.region.fd, at, 1, 0) == 1; }
+
+void test_sides(void **) {
+    for (RegionSide side : {RegionSide::both, RegionSide::app, RegionSide::stages}) {
+        Made made;
+        made.region.side = side;
+        ConnectionArea area;
+        assert_int_equal(region_map_connection(&made.region, 2, &area, &made.error), WSXDP_OK);
+        assert_int_equal(region_map_inflated(&made.region, 2, &area, &made.error), WSXDP_OK);
+        mirror_populate(area.inbox, 65536);
+        for (size_t half : {0, 1}) {
+            assert_int_equal(is_writable(made, area.inbox + half * 65536), side != RegionSide::app);
+            assert_int_equal(is_writable(made, area.inflated + half * 65536), side != RegionSide::app);
+            assert_int_equal(is_writable(made, area.outbox + half * 8192), side != RegionSide::stages);
+        }
+        assert_true(is_writable(made, reinterpret_cast<uint8_t *>(area.words)));
+        region_unmap_connection(&made.region, 2, &area);
+    }
+}
+
 void test_no_descriptors(void **) {
     in_child([] {
         int used = open("/dev/null", O_RDONLY);
@@ -295,6 +318,7 @@ int main() {
         cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_foreign_files),
         cmocka_unit_test(test_connections),
+        cmocka_unit_test(test_sides),
         cmocka_unit_test(test_no_descriptors),
         cmocka_unit_test(test_file_size_limit),
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)

@@ -145,6 +145,7 @@ static int take_options(Host *host, const int *fds, ErrorText *error) {
     const RegionLayout layout = stages_region_layout(sizes, shared_words_bytes(sizes.connections));
     status = settings_new(options, sizes.inbox_bytes, sizes.outbox_bytes, &host->settings, error);
     if (status >= 0) status = region_join(&host->region, fds[StageStart::region], sizes, layout, error);
+    host->region.side = RegionSide::stages;
     return status;
 }
 
