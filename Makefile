@@ -292,10 +292,11 @@ $(OUT)/fuzz/%.o: fuzz/%.cc $(OUT)/flags
 $(OUT)/examples/%.o: examples/%.c $(OUT)/flags
 	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(c_flags) -Iinclude $(CFLAGS) -c $< -o $@
 
-# Where the helper is looked for unless an option says otherwise: known to one object, which changes with it.
+# Where the helper is looked for unless an option says otherwise: known to two objects, which change with it.
 stage_path := $(PREFIX)/libexec/wsxdp-stage
-$(OUT)/lib/pipeline/processes.o: $(OUT)/stage_path
+$(OUT)/lib/pipeline/processes.o $(OUT)/tools/wsxdp/doctor_helper.o: $(OUT)/stage_path
 $(OUT)/lib/pipeline/processes.o: lib_flags += -DWSXDP_STAGE_PATH='"$(stage_path)"'
+$(OUT)/tools/wsxdp/doctor_helper.o: host_flags += -DWSXDP_STAGE_PATH='"$(stage_path)"'
 $(OUT)/stage_path: FORCE
 	@mkdir -p $(OUT); echo '$(stage_path)' | cmp -s - $@ || echo '$(stage_path)' > $@
 

@@ -8,7 +8,9 @@ import pwd
 import re
 import resource
 import shutil
+import struct
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -21,7 +23,8 @@ __attribute__((section("xdp"), used)) int somebody_elses(void *context) { return
 char _license[] __attribute__((section("license"), used)) = "GPL";
 """
 VERDICTS = ("ok", "warn", "fail", "unknown")
-SECTIONS_ELSEWHERE = ("sockets", "io_uring")  # of the other transports
+SECTIONS_ELSEWHERE = ("sockets", "io_uring", "processes")  # of the other transports, of a placement
+HELPER = "/usr/local/libexec/wsxdp-stage"
 
 
 class Namespace:
@@ -501,6 +504,42 @@ class Others(unittest.TestCase):
         self.assertEqual(told.verdict("sockets.receive_buffer"), "warn")
         self.assertEqual(told.verdict("sockets.timestamps"), "ok")
         self.assertIn(told.verdict("sockets.busy_poll"), ("ok", "unknown"))
+
+    def test_the_helper(self):
+        # In a mount namespace with a /usr/local of its own: absent; as built; with capabilities; not one of ours.
+        capabilities = struct.pack("<5I", 0x02000001, 1 << 12 | 1 << 13, 0, 1 << 39 - 32, 0)
+        other = '#!/bin/sh\necho wsxdp-stage 99.0.0\n'
+        script = (
+            "import os, shutil, subprocess, sys\n"
+            "helper, built, capabilities, command, other = sys.argv[1:]\n"
+            "subprocess.run(['mount', '-t', 'tmpfs', 'none', '/usr/local'], check=True)\n"
+            "os.mkdir(os.path.dirname(helper))\n"
+            "def tell(): sys.stdout.buffer.write(subprocess.run([command, 'doctor', '--json'],"
+            " stdout=subprocess.PIPE).stdout.strip().replace(b'\\n', b' ') + b'\\n')\n"
+            "tell()\n"
+            "shutil.copy(built, helper); tell()\n"
+            "os.setxattr(helper, 'security.capability', bytes.fromhex(capabilities)); tell()\n"
+            "open(helper, 'w').write(other); tell()\n"
+        )
+        built = os.path.join(os.path.dirname(COMMAND), "wsxdp-stage")
+        with namespace() as here:
+            run = here.run(
+                "unshare", "--mount", sys.executable, "-c", script, HELPER, built, capabilities.hex(), COMMAND, other
+            )
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
+        rows = [{f["id"]: f for f in json.loads(line)["findings"]} for line in run.stdout.splitlines()]
+        expected = (
+            ("warn", f"{HELPER}: No such file"),
+            ("ok", "with no capabilities of its own"),
+            ("ok", "with file capabilities cap_net_admin,cap_net_raw,cap_bpf"),
+            ("warn", "is version 99.0.0"),
+        )
+        for findings, (verdict, words_in) in zip(rows, expected, strict=True):
+            row = findings["processes.helper"]
+            self.assertEqual(row["verdict"], verdict)
+            self.assertIn(words_in, row["fact"])
+            self.assertIn("setcap", row["reason"])
+            self.assertEqual("make install" in row["remedy"], verdict == "warn")
 
     def test_nothing_is_changed(self):
         lines = ("ip -d link", "ip addr", "ip route", "ip neigh", "ethtool -k xdp0", "bpftool net")

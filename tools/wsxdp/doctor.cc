@@ -211,5 +211,6 @@ int run_doctor(const DoctorArguments &arguments) {
     examine_machine(patient, report);
     examine_sockets(report);
     examine_io_uring(patient, report);
+    examine_helper(report);
     return write_report(report, arguments.json);
 }

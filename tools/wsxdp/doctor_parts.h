@@ -35,3 +35,5 @@ void list_interface(const wx::LinkFacts &link, const wx::NicFacts &nic, Report &
 void examine_machine(const Patient &patient, Report &report);
 void examine_sockets(Report &report);
 void examine_io_uring(const Patient &patient, Report &report);
+// doctor_helper.cc: what placement=processes would run.
+void examine_helper(Report &report);

@@ -28,9 +28,10 @@ void Report::add(std::string id, Verdict verdict, std::string fact, std::string 
     findings.push_back(std::move(finding));
 }
 
-// The other transports have sections of their own, which say nothing about this one.
+// The other transports have sections of their own, which say nothing about this one, and so has a placement.
 static bool of_xdp(const Finding &finding) {
-    return finding.section() != "sockets" && finding.section() != "io_uring";
+    const std::string section = finding.section();
+    return section != "sockets" && section != "io_uring" && section != "processes";
 }
 
 static size_t count_of(const Report &report, Verdict verdict) {
