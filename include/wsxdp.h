@@ -91,8 +91,8 @@ extern "C" {
 #define WSXDP_E_XDP_MEMLOCK (-325)      /* RLIMIT_MEMLOCK is too low for the frames */
 #define WSXDP_E_XDP_LINK_DOWN (-326)    /* the interface is down or gone */
 #define WSXDP_E_XDP_PORTS (-327)        /* no source port is left */
-#define WSXDP_E_STAGE_START (-330)      /* the process for a stage could not be started, or was not ready in time */
-#define WSXDP_E_STAGE_DIED (-331)       /* the process of a stage ended; the text says which and how */
+#define WSXDP_E_STAGE_START (-330)      /* the process of a stage could not be started in time */
+#define WSXDP_E_STAGE_DIED (-331)       /* the process of a stage ended; the text says how */
 
 /* closed: the connection is over */
 #define WSXDP_E_CLOSED (-400)           /* the connection is closed or closing */

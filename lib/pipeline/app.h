@@ -77,7 +77,7 @@ struct App {
     size_t writable_waiters = 0; // connections that were refused room
     size_t ended_count = 0;
     uint64_t changes = 0; // connections opened and ended: cold work that may allocate
-    ErrorText error; // of the last failed call or ERROR event
+    ErrorText error;      // of the last failed call or ERROR event
 };
 
 size_t app_collect(App *app, wsxdp_event *out, size_t cap);

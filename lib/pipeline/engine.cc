@@ -20,7 +20,8 @@ static int check_supported(const Options &o, ErrorText *error) {
     return WSXDP_OK;
 }
 
-// Transport as a whole and ws, apart or together, is what there is so far; with xdp transport does what nic would.
+// Transport as a whole and ws, apart or together, is what there is so far; with xdp transport does what nic
+// would.
 static int check_placement(const Options &o, Placement *placement, ErrorText *error) {
     int status = placement_parse(ByteView(o.text(Option::placement)), placement, error);
     if (status >= 0)
@@ -35,8 +36,9 @@ static int check_placement(const Options &o, Placement *placement, ErrorText *er
         apart |= (stages & nic) != 0 && (stages & stage_transport) == 0;
     }
     if ((here & ~nic) == whole && !apart) return status;
-    return unsupported(error, "placement", o.text(Option::placement),
-                       "inline, or a list of transport (with xdp: nic+transport) and ws, apart or as transport+ws");
+    return unsupported(
+        error, "placement", o.text(Option::placement),
+        "inline, or a list of transport (with xdp: nic+transport) and ws, apart or as transport+ws");
 }
 
 static int allocate_app(Engine *e, const Options &o, ErrorText *error) {
@@ -77,8 +79,7 @@ static void wire_app(Engine *e) {
 static int open_stages(Engine *e, const Placement &placement, ErrorText *error) {
     if (placement.kind == PlacementKind::threads) return threads_open(e, placement, error);
     if (placement.kind == PlacementKind::processes) return processes_open(e, placement, error);
-    int status =
-        transport_open(&e->stages, *e->settings->options, &e->region, &e->clock, &e->poller, error);
+    int status = transport_open(&e->stages, *e->settings->options, &e->region, &e->clock, &e->poller, error);
     return status < 0 ? status : ws_open(&e->stages, e->region, &e->clock, error);
 }
 

@@ -40,9 +40,9 @@ struct Runner {
 };
 extern const Runner inline_runner, thread_runner, process_runner;
 
-struct Remote;       // the caller's side of a worker
-struct Threads;      // threads.cc's
-struct Helpers;      // processes.cc's
+struct Remote;  // the caller's side of a worker
+struct Threads; // threads.cc's
+struct Helpers; // processes.cc's
 
 struct Engine {
     const Runner *runner = &inline_runner;

@@ -44,8 +44,8 @@ int bundle_read(int fd, char **url, Options **options, ErrorText *error);
 
 struct HelperProcess {
     pid_t pid = -1;
-    int pidfd = -1;   // readable once it has ended
-    int control = -1; // our end of the socket
+    int pidfd = -1;       // readable once it has ended
+    int control = -1;     // our end of the socket
     bool answers = false; // it owes an answer
 };
 

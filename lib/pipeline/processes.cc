@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Processes of our own as the workers, and what happens when one ends before its time. They are started before any
-// network activity and make their stages themselves; a connection is handed to it as a URL and options. When it
-// dies everything that it had published is delivered first; then each connection is told, the rings begin
-// anew and another process takes the connections up like after any other loss. Memory that the caller still
-// holds stays as it is: positions go on where the caller's side knows they were, and nothing that the dead
-// process left in a word is believed.
+// Processes of our own as the workers, and what happens when one ends before its time. They are started
+// before any network activity and make their stages themselves; a connection is handed to it as a URL and
+// options. When it dies everything that it had published is delivered first; then each connection is told,
+// the rings begin anew and another process takes the connections up like after any other loss. Memory that
+// the caller still holds stays as it is: positions go on where the caller's side knows they were, and nothing
+// that the dead process left in a word is believed.
 #include "../base/alloc.h"
 #include "helper.h"
 #include "remote.h"
@@ -57,8 +57,9 @@ static void add_role(uint32_t stages, Writer *out) {
     static const struct {
         uint32_t bit;
         const char *name;
-    } names[] = {{stage_nic, "nic"}, {stage_transport, "transport"}, {stage_rx, "rx"},
-                 {stage_tls, "tls"}, {stage_tx, "tx"},               {stage_ws, "ws"}};
+    } names[] = {{stage_nic, "nic"}, {stage_transport, "transport"},
+                 {stage_rx, "rx"},   {stage_tls, "tls"},
+                 {stage_tx, "tx"},   {stage_ws, "ws"}};
     const size_t begin = out->size();
     for (const auto &row : names) {
         if ((stages & row.bit) == 0) continue;
@@ -230,7 +231,8 @@ int processes_open(Engine *e, const Placement &placement, ErrorText *error) {
 void processes_close(Engine *e) {
     Helpers *h = e->helpers;
     if (h == nullptr) return;
-    for (size_t i = 0; h->urls != nullptr && i < e->region.sizes.connections; i++) free_secret_text(h->urls[i]);
+    for (size_t i = 0; h->urls != nullptr && i < e->region.sizes.connections; i++)
+        free_secret_text(h->urls[i]);
     deallocate(h->urls);
     if (h->self >= 0) close(h->self);
     h->~Helpers();
@@ -262,7 +264,8 @@ static int send_connect(Engine *e, uint32_t index, const Options *options, const
     request.epoch = was != nullptr ? was->epoch : 0;
     remote_seat_taken(e, index);
     for (size_t i = 0; i < place_count(e) && cause == 0; i++)
-        cause = passing_send(h->all[i].control, ByteView(&request, sizeof request), &fd, 1, request_patience_ms);
+        cause =
+            passing_send(h->all[i].control, ByteView(&request, sizeof request), &fd, 1, request_patience_ms);
     close(fd);
     for (size_t i = 0; i < place_count(e) && cause == 0; i++) {
         e->remote->places[i].words->requests.fetch_add(1, std::memory_order_release);

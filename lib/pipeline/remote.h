@@ -23,7 +23,7 @@ struct RemotePlace {
 struct Remote {
     Placement placement;
     RemotePlace places[places_max];
-    int bells[places_max]; // eventfds that wake the workers
+    int bells[places_max];            // eventfds that wake the workers
     RemotePlace *transport = nullptr; // who takes commands
     BellReach reach = BellReach::process;
     Leaving *leaving = nullptr; // by index

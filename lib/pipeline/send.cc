@@ -242,7 +242,9 @@ static int command(App *app, AppConnection *c, uint8_t kind, uint16_t code, Byte
     return WSXDP_OK;
 }
 
-void app_connect(App *app, uint32_t index) { (void)command(app, &app->connections[index], CommandSlot::connect, 0, ByteView("", 0)); }
+void app_connect(App *app, uint32_t index) {
+    (void)command(app, &app->connections[index], CommandSlot::connect, 0, ByteView("", 0));
+}
 
 int app_close(App *app, AppConnection *c, uint16_t code, ByteView reason) {
     if (c->state == WSXDP_STATE_CLOSED || c->close_asked)

@@ -24,8 +24,8 @@ constexpr int64_t transport_uring = 2, transport_xdp = 3;
 RegionSizes stages_region_sizes(const Options &options);
 RegionLayout stages_region_layout(const RegionSizes &sizes, uint64_t shared_bytes);
 
-// Each by who runs it. Region, clock and poller must outlive it. E_MEMORY, E_SYSTEM and what transport=xdp needs, with
-// a sentence.
+// Each by who runs it. Region, clock and poller must outlive it. E_MEMORY, E_SYSTEM and what transport=xdp
+// needs, with a sentence.
 int transport_open(Stages *stages, const Options &options, Region *region, Clock *clock, Poller *poller,
                    ErrorText *error);
 int ws_open(Stages *stages, const Region &region, const Clock *clock, ErrorText *error);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Threads of our own as the workers: they have the stages of the handle, in the same memory. Started before any
-// connection, ended before anything they use.
+// Threads of our own as the workers: they have the stages of the handle, in the same memory. Started before
+// any connection, ended before anything they use.
 #include "../base/alloc.h"
 #include "remote.h"
 #include "worker.h"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// See worker.h. The worker does what a caller's poll does with inline placement, but for the app stage and whatever
-// else runs elsewhere, and sleeps as the caller would. It starts before any connection and ends before anything it
-// uses; only the region is shared. The worst case accepted is a caller that does not poll: everything fills up, nothing
-// is lost, and the worker sleeps.
+// See worker.h. The worker does what a caller's poll does with inline placement, but for the app stage and
+// whatever else runs elsewhere, and sleeps as the caller would. It starts before any connection and ends
+// before anything it uses; only the region is shared. The worst case accepted is a caller that does not poll:
+// everything fills up, nothing is lost, and the worker sleeps.
 #include "worker.h"
 #include "../base/alloc.h"
 #include <poll.h>
@@ -57,8 +57,8 @@ static bool has_room(const Transport *t) {
     return false;
 }
 
-// Whoever waits for what the last round brought: the app for events or for room that it was refused, the other stage
-// for what is in the rings to it or for room in that from it.
+// Whoever waits for what the last round brought: the app for events or for room that it was refused, the
+// other stage for what is in the rings to it or for room in that from it.
 static void tell(Worker *w) {
     const Transport *t = w->rounds.transport;
     WsStage *ws = w->rounds.ws;
@@ -98,7 +98,8 @@ static bool stay_awake(Worker *w) {
     if (!w->sleeper.announce() || asked(w)) return true;
     Transport *t = w->rounds.transport;
     WsStage *ws = w->rounds.ws;
-    if (t != nullptr && (t->commands.ready() != 0 || t->control.ready() != 0 || transport_has_silent_input(t)))
+    if (t != nullptr &&
+        (t->commands.ready() != 0 || t->control.ready() != 0 || transport_has_silent_input(t)))
         return true;
     if (ws != nullptr && ws->metadata.ready() != 0) return true;
     const bool waits = (t != nullptr && t->stalled_count != 0) || (ws != nullptr && ws->blocked_count != 0);
@@ -147,7 +148,8 @@ void worker_run(Worker *w) {
         if (w->words->question.state.load(std::memory_order_acquire) == Question::State::asked) answer(w);
         if (w->words->leave_asked.load(std::memory_order_acquire) != 0) let_go(w);
         if (has_request(w)) w->admit(w->context);
-        const uint64_t changes = t != nullptr ? t->changes : w->rounds.ws->changes, before = allocation_count();
+        const uint64_t changes = t != nullptr ? t->changes : w->rounds.ws->changes,
+                       before = allocation_count();
         const bool moved = round(w, next == WaitNext::sleep, now);
         tell(w);
         if ((t != nullptr ? t->changes : w->rounds.ws->changes) == changes && allocation_count() != before)
@@ -186,7 +188,8 @@ int worker_open(Worker *w, const Options &o, const Region &region, const WorkerP
     system_clock_open(&w->clock);
     int status = poller_open(&w->poller, static_cast<PollerKind>(o.integer(Option::poller)), error);
     if (status < 0) return status;
-    if (int cause = poller_add_bell(&w->poller, plan.bells[plan.place])) return poller_explain(&w->poller, cause, error);
+    if (int cause = poller_add_bell(&w->poller, plan.bells[plan.place]))
+        return poller_explain(&w->poller, cause, error);
     w->rounds.transport = (stages & stage_transport) != 0 ? &w->stages->transport : nullptr;
     w->rounds.ws = (stages & stage_ws) != 0 ? &w->stages->ws : nullptr;
     w->rounds.poller = &w->poller;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Runs transport, ws or both beside the caller: the loop of a thread or a process of their own. What it does for the
-// caller's side besides is in shared.h.
+// Runs transport, ws or both beside the caller: the loop of a thread or a process of their own. What it does
+// for the caller's side besides is in shared.h.
 #pragma once
 #include "shared.h"
 #include "stages.h"
@@ -20,9 +20,11 @@ struct Worker {
     BellRinger other; // who has the other stage; no words: it is here
     PlaceWords *other_words = nullptr;
     uint64_t app_told = 0, other_told = 0, metadata_given = 0; // positions
-    int parent = -1; // a descriptor that becomes readable when the caller's process is gone; -1: it is this one
+    int parent =
+        -1; // a descriptor that becomes readable when the caller's process is gone; -1: it is this one
     Nanos parent_looked = 0;
-    // Requests for connections that came by another way, and taking the next one; null: there is no other way.
+    // Requests for connections that came by another way, and taking the next one; null: there is no other
+    // way.
     uint32_t admitted = 0;
     void (*admit)(void *context) = nullptr;
     // Its stages have let go of a connection; null: nothing is left to do.
@@ -39,9 +41,10 @@ struct WorkerPlan {
     int bells[places_max];
 };
 
-// The worker's clock and poller, before its stages are made, which stand on them. E_SYSTEM, E_MEMORY, E_DESCRIPTORS with
-// a sentence.
-int worker_open(Worker *w, const Options &options, const Region &region, const WorkerPlan &plan, ErrorText *error);
+// The worker's clock and poller, before its stages are made, which stand on them. E_SYSTEM, E_MEMORY,
+// E_DESCRIPTORS with a sentence.
+int worker_open(Worker *w, const Options &options, const Region &region, const WorkerPlan &plan,
+                ErrorText *error);
 void worker_close(Worker *w);
 // Until it is told to stop or the caller's process is gone.
 void worker_run(Worker *w);

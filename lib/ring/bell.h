@@ -74,7 +74,8 @@ struct BellSleeper {
     void cancel() { words->word.store(awake(), std::memory_order_relaxed); }
     // After a sleep on something else that a ringer's descriptor ended, or anything else.
     void rise() {
-        if (words->word.load(std::memory_order_relaxed) != (awake() | bell_asleep)) wait_count(counters->wakes);
+        if (words->word.load(std::memory_order_relaxed) != (awake() | bell_asleep))
+            wait_count(counters->wakes);
         cancel();
     }
     // Until rung or `deadline`; both times are CLOCK_MONOTONIC.

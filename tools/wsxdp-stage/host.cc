@@ -71,10 +71,11 @@ static bool admit_next(Host *host) {
     ErrorText error;
     char *url = nullptr;
     Options *options = nullptr;
-    if (passing_receive(host->control, &request, sizeof request, &fd, 1, request_patience_ms) != 0) return false;
-    const bool good = request.index < host->guests.size() && host->guests[request.index].settings == nullptr &&
-                      bundle_read(fd, &url, &options, &error) >= 0 &&
-                      admit(host, request, url, options, &error) >= 0;
+    if (passing_receive(host->control, &request, sizeof request, &fd, 1, request_patience_ms) != 0)
+        return false;
+    const bool good =
+        request.index < host->guests.size() && host->guests[request.index].settings == nullptr &&
+        bundle_read(fd, &url, &options, &error) >= 0 && admit(host, request, url, options, &error) >= 0;
     close(fd);
     free_secret_text(url);
     return good;
@@ -124,13 +125,15 @@ static int open_stages(Host *host, const StageStart &start, const int *fds, Erro
     plan.place = start.place;
     plan.reach = BellReach::machine;
     plan.app_bell = fds[StageStart::app_bell];
-    for (size_t i = 0; i < places_max; i++) plan.bells[i] = i < plan.placement.count ? fds[StageStart::bells + i] : -1;
+    for (size_t i = 0; i < places_max; i++)
+        plan.bells[i] = i < plan.placement.count ? fds[StageStart::bells + i] : -1;
     Worker *w = &host->worker;
     w->stages = &host->stages;
     int status = worker_open(w, options, host->region, plan, error);
     if (status >= 0 && w->rounds.transport != nullptr)
         status = transport_open(&host->stages, options, &host->region, &w->clock, &w->poller, error);
-    if (status >= 0 && w->rounds.ws != nullptr) status = ws_open(&host->stages, host->region, &w->clock, error);
+    if (status >= 0 && w->rounds.ws != nullptr)
+        status = ws_open(&host->stages, host->region, &w->clock, error);
     return status;
 }
 

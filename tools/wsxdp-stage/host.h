@@ -23,8 +23,8 @@ struct Host {
     bool broken = false; // what came makes no sense: not worth going on
 };
 
-// Everything up to readiness; the descriptors are the host's from now on. With success `error` may hold a notice. E_INVALID, E_REGION, E_MEMORY, E_SYSTEM and what the transport needs, with a
-// sentence.
+// Everything up to readiness; the descriptors are the host's from now on. With success `error` may hold a
+// notice. E_INVALID, E_REGION, E_MEMORY, E_SYSTEM and what the transport needs, with a sentence.
 int host_open(Host *host, const StageStart &start, const int *fds, ErrorText *error);
 void host_close(Host *host);
 

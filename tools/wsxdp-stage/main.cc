@@ -31,13 +31,15 @@ int refuse(ErrorText *error, int cause, const char *why) {
 // The bells at the end are as many as there are places, which only the message itself says.
 int take_start(StageStart *start, int *fds, ErrorText *error) {
     size_t count = 0;
-    int cause = passing_receive_some(control, start, sizeof *start, fds, StageStart::count, &count, first_message_patience_ms);
+    int cause = passing_receive_some(control, start, sizeof *start, fds, StageStart::count, &count,
+                                     first_message_patience_ms);
     if (cause != 0) return refuse(error, cause, "the first message is not one of libwsxdp of this version");
     if (start->magic != stage_magic || start->version != stage_version)
         return refuse(error, 0, "made with another version of libwsxdp; install both of one version");
     const bool good = start->placement.count <= places_max && start->place < start->placement.count &&
                       count == StageStart::bells + start->placement.count;
-    return good ? static_cast<int>(WSXDP_OK) : refuse(error, 0, "the first message names places that are not there");
+    return good ? static_cast<int>(WSXDP_OK)
+                : refuse(error, 0, "the first message names places that are not there");
 }
 
 // "setcap ... PROGRAM" would be understood of the program that has the handle.
@@ -54,7 +56,8 @@ void reply(int status, const ErrorText &error) {
     reply.cause = error.system_errno;
     reply.size = error.code != 0 ? error.size : 0;
     memcpy(reply.text, error.text, reply.size);
-    (void)passing_send(control, ByteView(&reply, sizeof reply), nullptr, 0, 0); // who has gone needs no answer
+    (void)passing_send(control, ByteView(&reply, sizeof reply), nullptr, 0,
+                       0); // who has gone needs no answer
 }
 
 } // namespace
