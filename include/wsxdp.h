@@ -361,8 +361,12 @@ WSXDP_API int wsxdp_option_at(size_t index, wsxdp_option *out);
  *   config  NULL for the defaults; copied
  *   out     the handle, to be freed with wsxdp_free; NULL after an error
  *   err     may be NULL; else struct_size must be set; filled on error
+ * With placement threads or processes it starts them first; a process is the program wsxdp-stage, which
+ * is waited for (stage.start_timeout_ns). When one of them ends later each connection gets an ERROR
+ * (E_STAGE_DIED), then RECONNECTING or CLOSE as after any loss.
  * Errors: E_URL, E_INVALID, E_UNSUPPORTED, E_MEMORY, E_REGION, E_DESCRIPTORS, E_SYSTEM, E_TLS_SETUP,
- * E_TLS_CA, E_TLS_CLIENT_CERT. url NULL makes a handle without a connection, for wsxdp_connect. */
+ * E_TLS_CA, E_TLS_CLIENT_CERT, E_THREAD_START, E_STAGE_START, and of transport=xdp E_PERMISSION and
+ * E_XDP_INTERFACE. url NULL makes a handle without a connection, for wsxdp_connect. */
 WSXDP_API int wsxdp_open(const char *url, const wsxdp_config *config, wsxdp **out, wsxdp_error *err);
 
 /* Adds a connection to the handle; *conn receives its id. config NULL means the options given to
@@ -429,7 +433,8 @@ WSXDP_API int wsxdp_abort(wsxdp *handle, uint32_t conn);
 WSXDP_API int wsxdp_fd(const wsxdp *handle);
 
 /* When wsxdp_poll must be called next even if nothing arrives, CLOCK_MONOTONIC ns; INT64_MAX for
- * never, as always when a thread of its own looks after timers (placement). The descriptor of wsxdp_fd becomes readable then by itself. Owner thread. */
+ * never, which is usual when threads or processes of its own look after timers (placement). The
+ * descriptor of wsxdp_fd becomes readable then by itself. Owner thread. */
 WSXDP_API int64_t wsxdp_deadline(const wsxdp *handle);
 
 /* Makes a waiting or the next wsxdp_poll return with a WAKEUP event. Sticky: several calls before
@@ -454,17 +459,18 @@ WSXDP_API void wsxdp_sender_free(wsxdp_sender *sender);
 
 /* ---- facts ----------------------------------------------------------------------------------- */
 
-/* Counters of one connection, or of the handle with conn = WSXDP_ALL. out->struct_size must be set. With stages
- * in a thread of their own that thread is asked, which takes some microseconds. Owner thread. */
+/* Counters of one connection, or of the handle with conn = WSXDP_ALL. out->struct_size must be set.
+ * Stages in threads or processes of their own are asked, which takes some microseconds; one that does
+ * not answer within 100 ms leaves what it told before. Owner thread. */
 WSXDP_API int wsxdp_stats(wsxdp *handle, uint32_t conn, wsxdp_stats_t *out);
 
 /* A fact about a connection as text: "url", "state", "transport", "subprotocol", "extensions",
  * "peer", "local", "tls.version", "tls.cipher", "tls.resumed", "tls.alpn", "tls.early_data" (no,
  * accepted, rejected), "mode", "poller"; with transport=xdp also "xdp.interface", "xdp.queues",
  * "xdp.ladder" (why no better mode), "xdp.counters" (of the interface's frames, as NAME=NUMBER). With
- * conn = WSXDP_ALL what is true of the handle, with and without connections: "poller" and "xdp.*". Copies
- * at most cap bytes with the zero byte and returns the whole length. Errors: E_INVALID (no such fact), E_STALE, E_THREAD, E_AGAIN
- * (the stages' thread does not answer). Owner thread; cold. */
+ * conn = WSXDP_ALL what is true of the handle, with and without connections: "poller" and "xdp.*".
+ * Copies at most cap bytes with the zero byte and returns the whole length. Errors: E_INVALID (no such
+ * fact), E_STALE, E_THREAD, E_AGAIN (the stages' thread or process does not answer). Owner thread; cold. */
 WSXDP_API int wsxdp_info(wsxdp *handle, uint32_t conn, const char *what, char *buf, size_t cap);
 
 /* What the last failing call on this handle, or the last ERROR event, was about. Copies at most cap

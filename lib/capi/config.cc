@@ -67,9 +67,9 @@ const char *wsxdp_version(void) {
 #define TRANSPORTS "transports: socket"
 #endif
     return tls_backend()->available
-               ? "0.1.0 (" TRANSPORTS "; placements: inline, threads; TLS: openssl, TLSv1.2 TLSv1.3; "
+               ? "0.1.0 (" TRANSPORTS "; placements: inline, threads, processes; TLS: openssl, TLSv1.2 TLSv1.3; "
                  "permessage-deflate: zlib)"
-               : "0.1.0 (" TRANSPORTS "; placements: inline, threads; TLS: none; permessage-deflate: zlib)";
+               : "0.1.0 (" TRANSPORTS "; placements: inline, threads, processes; TLS: none; permessage-deflate: zlib)";
 #undef TRANSPORTS
 }
 

@@ -50,6 +50,8 @@ static void fill_stamps(const Clock *clock, const EventSlot &slot, wsxdp_event *
     }
     // What is still queued was meant for the connection that is gone.
     c->outbox.room();
+    c->epoch_start = c->outbox.tail;
+    c->answered = c->epoch;
     c->area.words->epoch_start.store(c->outbox.tail, std::memory_order_relaxed);
     c->area.words->epoch.store(slot.epoch, std::memory_order_release);
     app->changes++;

@@ -13,6 +13,8 @@ struct AppCounters {
     uint64_t outbox_max;
 };
 
+struct StageFacts; // published.h
+
 struct AppConnection {
     uint32_t id = 0;    // 0: not in use
     uint32_t state = 0; // WSXDP_STATE_ as the caller knows it
@@ -42,7 +44,10 @@ struct AppConnection {
     Utf8 utf8;
     uint32_t sender_count = 0;
     // rare
+    StageFacts *earlier = nullptr; // of processes before the present one; null: there were none
     uint64_t epoch = 0;
+    uint64_t epoch_start = 0;
+    uint64_t answered = 0; // ConnectionWords::epoch, unless somebody else wrote it
     ByteRingConsumer inflated;
     ConnectionArea area;
 };

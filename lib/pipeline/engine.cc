@@ -243,6 +243,7 @@ void engine_retire(Engine *e, AppConnection *a) {
     for (size_t i = 0; i < e->sender_count; i++)
         if (e->senders[i]->id == a->id) e->senders[i]->shared->closed.store(1, std::memory_order_release);
     deflater_free(a->deflater);
+    deallocate(a->earlier);
     Settings *settings = a->settings;
     ConnectionArea area = a->area;
     *a = AppConnection();

@@ -68,6 +68,7 @@ static void add_connection(const AppConnection *a, wsxdp_stats_t *out, bool one)
     WsFacts ws;
     published_transport(a->area.words, &facts);
     published_ws(a->area.words, &ws);
+    published_add(a->earlier, &facts, &ws);
     const WsCounters &w = ws.counters;
     if (one) out->state = public_state(facts, a);
     add_tcp(facts, out, one);

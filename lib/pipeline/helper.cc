@@ -135,6 +135,15 @@ static int spawn(const char *path, const char *role, int socket, pid_t *pid) {
     return cause;
 }
 
+// In a host that takes every exit status a process that ended at once is gone when it is looked for, and its
+// id may be another's, which must not be signalled.
+static bool is_child(int pidfd) {
+    siginfo_t info;
+    memset(&info, 0, sizeof info);
+    return waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd), &info,
+                  WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
 int helper_spawn(const char *path, const char *role, HelperProcess *out, ErrorText *error) {
     int ends[2];
     int cause = passing_pair(ends);
@@ -147,11 +156,21 @@ int helper_spawn(const char *path, const char *role, HelperProcess *out, ErrorTe
         out->pidfd = static_cast<int>(syscall(SYS_pidfd_open, out->pid, 0));
         if (out->pidfd < 0) cause = errno;
     }
+    if (cause == 0 && !is_child(out->pidfd)) {
+        close(out->pidfd);
+        out->pidfd = out->pid = -1;
+        cause = ESRCH;
+    }
     if (cause == 0) return WSXDP_OK;
     helper_end(out, 0);
     const bool full = cause == EMFILE || cause == ENFILE;
     error->begin(full ? WSXDP_E_DESCRIPTORS : WSXDP_E_STAGE_START, cause).add("placement: starting ");
-    error->add(ByteView(path)).add(": ").errno_name(cause);
+    error->add(ByteView(path)).add(": ");
+    if (cause == ESRCH) {
+        error->add("it ended at once; the host program took its exit status");
+        return error->code;
+    }
+    error->errno_name(cause);
     if (cause == ENOENT || cause == EACCES)
         error->add("; `make install` puts it in libexec, stage.path says where else it is");
     else if (full)

@@ -7,6 +7,7 @@
 // that the dead process left in a word is believed.
 #include "../base/alloc.h"
 #include "helper.h"
+#include "published.h"
 #include "remote.h"
 #include <errno.h>
 #include <poll.h>
@@ -31,6 +32,9 @@ constexpr int closing_ms = 20;
 // A process that is alive takes a request within a round; so many fit into its socket beforehand.
 constexpr int request_patience_ms = 100;
 
+// Connections whose words are looked at each time: a thousand of them take a few looks.
+constexpr size_t looks_at_once = 16;
+
 enum class Life : uint8_t {
     starting, // spawned, has not answered yet
     running,
@@ -49,6 +53,7 @@ struct Helpers {
     Nanos due = never;    // end of `starting`, or of `waiting`
     int64_t failures = 0; // in a row
     size_t telling = 0;
+    size_t next_look = 0; // the connection whose words are looked at next
     bool error_told = false;
     ErrorText cause;
 };
@@ -301,8 +306,24 @@ static void retire(Engine *e, uint32_t index, const ConnectionArea &area, Settin
 // ---- after its end ----
 
 // Positions go on from what this side knows: what the caller holds stays below them.
+// What the processes counted goes on from there. As far as they have told: nobody can be asked any more.
+static void keep_counts(AppConnection *a) {
+    StageFacts *earlier = a->earlier != nullptr ? a->earlier : allocate_object<StageFacts>();
+    if (earlier == nullptr) return;
+    StageFacts last;
+    published_transport(a->area.words, &last.transport);
+    published_ws(a->area.words, &last.ws);
+    if (a->earlier != nullptr) published_add(a->earlier, &last.transport, &last.ws);
+    *earlier = last;
+    a->earlier = earlier;
+    if (a->state == WSXDP_STATE_WAITING) earlier->transport.counters.reconnects++;
+    memset(a->area.words->transport_facts, 0, sizeof a->area.words->transport_facts);
+    memset(a->area.words->ws_facts, 0, sizeof a->area.words->ws_facts);
+}
+
 static void begin_anew(AppConnection *a) {
     ConnectionWords *w = a->area.words;
+    keep_counts(a);
     auto restart = [](ByteRingWords *words, uint64_t head, uint64_t tail) {
         words->skip.store(0, std::memory_order_relaxed);
         words->head.store(head, std::memory_order_relaxed);
@@ -316,6 +337,13 @@ static void begin_anew(AppConnection *a) {
     a->outbox.head_seen = a->outbox.tail;
     a->outbox.corrupt = a->inbox.corrupt = a->inflated.corrupt = false;
     restart(&w->outbox, a->outbox.tail, a->outbox.tail);
+    a->outbox.told = a->outbox.tail;
+    a->outbox.told_skip = 0;
+    a->inbox.told = a->inbox.head;
+    a->inflated.told = a->inflated.head;
+    a->answered = a->epoch;
+    w->epoch_start.store(a->epoch_start, std::memory_order_relaxed);
+    w->epoch.store(a->epoch, std::memory_order_relaxed);
     w->ping_cookie.store(0, std::memory_order_relaxed);
     w->ping_tick.store(0, std::memory_order_relaxed);
     w->frame_end.store(0, std::memory_order_relaxed);
@@ -436,6 +464,45 @@ static bool is_dead(Engine *e, size_t place, Nanos now, ErrorText *cause) {
     return true;
 }
 
+static const char *broken_word_of(const Engine *e, const AppConnection *a) {
+    const ConnectionWords *w = a->area.words;
+    if (!a->outbox.intact()) return "an outbox";
+    if (!a->inbox.intact()) return "an inbox";
+    if (w->epoch.load(std::memory_order_relaxed) != a->answered) return "an epoch";
+    if (w->epoch_start.load(std::memory_order_relaxed) != a->epoch_start) return "the start of an epoch";
+    const uint32_t index = app_index(&e->app, a);
+    for (size_t i = 0; i < place_count(e) && !a->ended; i++)
+        if (e->remote->places[i].seats[index].load(std::memory_order_relaxed) != Seat::taken) return "a seat";
+    return nullptr;
+}
+
+// The words that this side alone writes are as it left them, and no position of the other side's cannot be.
+static const char *broken_word(Engine *e) {
+    const App *app = &e->app;
+    if (!app->events.intact()) return "the events";
+    if (!app->notes.intact()) return "the notes";
+    if (!app->commands.intact()) return "the commands";
+    for (size_t i = 0; i < place_count(e); i++)
+        if (e->remote->places[i].words->stop.load(std::memory_order_relaxed) != 0) return "the stop word";
+    for (size_t i = 0; i < looks_at_once && i < app->live_count; i++) {
+        const size_t at = e->helpers->next_look++ % app->live_count;
+        const char *broken = broken_word_of(e, &app->connections[app->live[at]]);
+        if (broken != nullptr) return broken;
+    }
+    return nullptr;
+}
+
+// A flush that was lost is asked for again: all commands are taken, and still one is said to be under way.
+static void find_lost_flush(Engine *e) {
+    if (e->app.commands.words->head.load(std::memory_order_acquire) != e->app.commands.published_tail) return;
+    for (size_t i = 0; i < looks_at_once && i < e->app.live_count; i++) {
+        AppConnection *a = &e->app.connections[e->app.live[e->helpers->next_look++ % e->app.live_count]];
+        if (a->area.words->flush_asked.load(std::memory_order_acquire) == 0) continue;
+        a->area.words->flush_asked.store(0, std::memory_order_release);
+        remote_flush(e, a);
+    }
+}
+
 static bool look(Engine *e, Nanos now) {
     Helpers *h = e->helpers;
     const bool started = h->life == Life::starting;
@@ -447,15 +514,28 @@ static bool look(Engine *e, Nanos now) {
         died(e, cause);
         return true;
     }
-    if (!started || h->life != Life::running || connect_all(e)) return false;
-    cause.begin(WSXDP_E_STAGE_DIED).add("the new processes do not take the connections");
+    if (h->life != Life::running) return false;
+    const char *broken = started ? nullptr : broken_word(e);
+    if (broken == nullptr && (!started || connect_all(e))) {
+        find_lost_flush(e);
+        return false;
+    }
+    cause.begin(WSXDP_E_STAGE_DIED).add("the processes of the stages: ended, as ");
+    if (broken != nullptr)
+        cause.add("one of them or something else overwrote shared memory: ").add(broken);
+    else
+        cause.add("they do not take the connections");
     died(e, cause);
     return true;
 }
 
 static size_t supervise(Engine *e, Nanos now, wsxdp_event *events, size_t cap) {
     Helpers *h = e->helpers;
-    if ((h->life == Life::running || h->life == Life::starting) && !look(e, now)) return 0;
+    if (h->life == Life::running || h->life == Life::starting) {
+        // What it published between our last look at the ring and its end comes first: with the next look.
+        (void)look(e, now);
+        return 0;
+    }
     if (h->life == Life::telling) {
         const size_t filled = tell_all(e, events, cap);
         if (filled != 0) return filled;

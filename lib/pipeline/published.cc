@@ -55,4 +55,29 @@ void published_transport(const ConnectionWords *words, TransportFacts *out) {
 }
 void published_ws(const ConnectionWords *words, WsFacts *out) { read(words->ws_facts, out); }
 
+void published_add(const StageFacts *earlier, TransportFacts *transport, WsFacts *ws) {
+    if (earlier == nullptr) return;
+    const TransportCounters &a = earlier->transport.counters;
+    TransportCounters *sum = &transport->counters;
+    sum->bytes_received += a.bytes_received;
+    sum->bytes_sent += a.bytes_sent;
+    sum->reads += a.reads;
+    sum->records_received += a.records_received;
+    sum->records_sent += a.records_sent;
+    sum->pings_sent += a.pings_sent;
+    sum->pongs_sent += a.pongs_sent;
+    sum->frames_sent += a.frames_sent;
+    sum->opens += a.opens;
+    sum->reconnects += a.reconnects;
+    sum->stalls += a.stalls;
+    if (a.inbox_max > sum->inbox_max) sum->inbox_max = a.inbox_max;
+    transport->tls_records_in += earlier->transport.tls_records_in;
+    transport->tls_records_out += earlier->transport.tls_records_out;
+    ws->counters.messages += earlier->ws.counters.messages;
+    ws->counters.payload += earlier->ws.counters.payload;
+    ws->counters.frames += earlier->ws.counters.frames;
+    ws->counters.pings += earlier->ws.counters.pings;
+    ws->counters.pongs += earlier->ws.counters.pongs;
+}
+
 } // namespace wx

@@ -19,6 +19,11 @@ struct TransportFacts {
 struct WsFacts {
     WsCounters counters;
 };
+// Of processes that are no more: only what is counted.
+struct StageFacts {
+    TransportFacts transport;
+    WsFacts ws;
+};
 static_assert(sizeof(Snapshot<TransportFacts>) <= sizeof(ConnectionWords::transport_facts),
               "it has its place");
 static_assert(sizeof(Snapshot<WsFacts>) <= sizeof(ConnectionWords::ws_facts), "it has its place");
@@ -26,5 +31,7 @@ static_assert(sizeof(Snapshot<WsFacts>) <= sizeof(ConnectionWords::ws_facts), "i
 // What was published last; all 0 when nothing was, or when it is being written all the time.
 void published_transport(const ConnectionWords *words, TransportFacts *out);
 void published_ws(const ConnectionWords *words, WsFacts *out);
+// Adds what was counted before; null: nothing was.
+void published_add(const StageFacts *earlier, TransportFacts *transport, WsFacts *ws);
 
 } // namespace wx

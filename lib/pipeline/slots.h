@@ -14,7 +14,8 @@ struct MetadataSlot {
     enum Kind : uint8_t { bytes = 1, note = 2, end = 3 };
     uint32_t index; // which connection
     uint8_t kind;
-    uint8_t pad[3];
+    uint8_t lap;
+    uint8_t pad[2];
     uint64_t position; // in the inbox
     uint64_t size;
     Tick poll_tick;
@@ -36,7 +37,8 @@ struct NoteSlot {
     uint16_t code;
     uint16_t size;
     uint8_t deflate[4]; // OPEN: DeflateAgreement packed, all 0 when not agreed
-    uint8_t text[600];
+    uint8_t text[599];
+    uint8_t lap;
 };
 static_assert(sizeof(NoteSlot) == 640, "whole cache lines");
 
@@ -47,7 +49,7 @@ struct EventSlot {
     uint8_t kind; // WSXDP_EVENT_, 0: only gives inbox bytes back
     uint8_t source;
     uint8_t opcode;
-    uint8_t pad;
+    uint8_t lap;
     uint32_t flags;
     uint32_t frames;   // completed by this event
     uint64_t position; // of the bytes, in source
@@ -82,7 +84,8 @@ struct ControlSlot {
     uint16_t code;
     uint64_t epoch; // commands for an earlier opening are ignored
     int32_t error;
-    uint8_t pad[4];
+    uint8_t lap;
+    uint8_t pad[3];
     int64_t value;
     uint8_t payload[160];
 };
@@ -96,7 +99,8 @@ struct CommandSlot {
     uint8_t kind;
     uint8_t size;
     uint16_t code;
-    uint8_t payload[184];
+    uint8_t payload[183];
+    uint8_t lap;
 };
 static_assert(sizeof(CommandSlot) == 192, "three cache lines");
 static_assert(sizeof(CommandSlot::payload) >= control_payload_max - 2, "a close reason fits");

@@ -12,6 +12,9 @@ namespace wx {
 
 // How soon a worker that spins, and so never asks its poller, finds that nobody is left to work for.
 constexpr Nanos parent_look_interval = 10 * ns_per_ms;
+// How soon it finds that its words were overwritten.
+constexpr Nanos words_look_interval = ns_per_ms;
+constexpr size_t looks_at_once = 16; // connections; a thousand of them take a few looks
 
 // ---- between two rounds ----
 
@@ -140,7 +143,25 @@ static bool parent_gone(Worker *w, Nanos now) {
     return poll(&look, 1, 0) > 0;
 }
 
+// A position or slot that cannot be: the shared memory is not what it was.
+static bool corrupt(Worker *w) {
+    const Transport *t = w->rounds.transport;
+    const WsStage *s = w->rounds.ws;
+    if (t != nullptr &&
+        !(t->metadata.intact() && t->control.intact() && t->commands.intact() && t->notes.intact()))
+        return true;
+    if (s != nullptr && !(s->metadata.intact() && s->control.intact() && s->events.intact() &&
+                          s->notes.intact() && s->event_notes.intact()))
+        return true;
+    for (size_t i = 0; t != nullptr && i < looks_at_once && i < t->live_count; i++) {
+        const Connection *c = &t->connections[t->live[w->next_look++ % t->live_count]];
+        if (!c->inbox.intact() || !c->outbox.intact()) return true;
+    }
+    return false;
+}
+
 void worker_run(Worker *w) {
+    Nanos looked = 0;
     const Transport *t = w->rounds.transport;
     WaitNext next = WaitNext::step;
     Nanos now = w->clock.monotonic(w->clock.ticks());
@@ -158,6 +179,12 @@ void worker_run(Worker *w) {
         next = w->waiter.after(moved, now, t != nullptr ? transport_deadline(t) : never);
         if (next == WaitNext::sleep) wait_count(w->words->counters.sleeps);
         if (next == WaitNext::relax) cpu_relax();
+        // In a process of its own, where others may have written; at the latest before nothing goes on.
+        const bool due = next == WaitNext::sleep || now - looked >= words_look_interval;
+        if (w->parent < 0 || !due) continue;
+        looked = now;
+        w->corrupt = corrupt(w);
+        if (w->corrupt) return;
     }
 }
 

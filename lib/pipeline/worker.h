@@ -26,6 +26,8 @@ struct Worker {
     // Requests for connections that came by another way, and taking the next one; null: there is no other
     // way.
     uint32_t admitted = 0;
+    bool corrupt = false; // ended because the region is not what it was
+    size_t next_look = 0; // the connection whose words are looked at next
     void (*admit)(void *context) = nullptr;
     // Its stages have let go of a connection; null: nothing is left to do.
     void (*left)(void *context, uint32_t index) = nullptr;

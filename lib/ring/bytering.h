@@ -29,6 +29,8 @@ struct ByteRingProducer {
     uint64_t capacity = 0; // power of two, a multiple of the page size
     uint64_t tail = 0;
     uint64_t head_seen = 0; // never below the last jump
+    uint64_t told = 0;      // what the shared words say, unless somebody else wrote into them
+    uint64_t told_skip = 0;
     bool corrupt = false;
 
     void open(ByteRingWords *ring_words, uint8_t *ring_memory, uint64_t ring_capacity) {
@@ -43,6 +45,8 @@ struct ByteRingProducer {
         tail = words->tail.load(std::memory_order_acquire);
         head_seen = words->head.load(std::memory_order_acquire);
         if (tail - head_seen > capacity) corrupt = true, head_seen = tail;
+        told = tail;
+        told_skip = words->skip.load(std::memory_order_relaxed);
     }
     uint64_t used() const { return tail - head_seen; }
     // Reads the consumer's word. Positions before the last jump count as the jump's target: all that was
@@ -63,11 +67,18 @@ struct ByteRingProducer {
         if (used() != 0 || (tail & (capacity - 1)) == 0) return;
         tail = (tail + capacity - 1) & ~(capacity - 1);
         head_seen = tail;
+        told_skip = tail;
         words->skip.store(tail, std::memory_order_relaxed); // ordered by the next release store of tail
     }
     void publish(uint64_t bytes) {
         tail += bytes;
+        told = tail;
         words->tail.store(tail, std::memory_order_release);
+    }
+    // Our words are as we left them.
+    bool intact() const {
+        return !corrupt && words->tail.load(std::memory_order_relaxed) == told &&
+               words->skip.load(std::memory_order_relaxed) == told_skip;
     }
 };
 
@@ -76,6 +87,7 @@ struct ByteRingConsumer {
     uint8_t *memory = nullptr;
     uint64_t capacity = 0;
     uint64_t head = 0;
+    uint64_t told = 0; // what the shared word says, unless somebody else wrote it
     bool corrupt = false;
 
     void open(ByteRingWords *ring_words, uint8_t *ring_memory, uint64_t ring_capacity) {
@@ -86,7 +98,7 @@ struct ByteRingConsumer {
     }
     void resume(ByteRingWords *ring_words, uint8_t *ring_memory, uint64_t ring_capacity) {
         open(ring_words, ring_memory, ring_capacity);
-        head = words->head.load(std::memory_order_acquire);
+        told = head = words->head.load(std::memory_order_acquire);
     }
     uint8_t *at(uint64_t position) const { return memory + (position & (capacity - 1)); }
     // For consumers that read the stream itself (outbox): bytes from head on, after following a jump.
@@ -100,9 +112,11 @@ struct ByteRingConsumer {
         }
         return tail - head;
     }
+    // Our word is as we left it.
+    bool intact() const { return !corrupt && words->head.load(std::memory_order_relaxed) == told; }
     void release_to(uint64_t position) {
         if (position <= head && head != 0) return;
-        head = position;
+        told = head = position;
         words->head.store(head, std::memory_order_release);
     }
 };

@@ -26,6 +26,23 @@ struct alignas(cache_line_pair) RingWords {
 static_assert(sizeof(RingWords) == 2 * cache_line_pair, "one cache line pair per side");
 static_assert(std::atomic<uint64_t>::is_always_lock_free, "shared words must not hide a lock");
 
+// Slots with a member `lap` carry which time round the ring they were filled: a position that was
+// overwritten then makes nobody take a slot of the lap before for a new one.
+template <class Slot, class = void> struct SlotLap {
+    static void write(Slot *, uint8_t) {}
+    static bool is(const Slot *, uint8_t) { return true; }
+};
+template <class Slot> struct SlotLap<Slot, std::void_t<decltype(Slot::lap)>> {
+    static void write(Slot *slot, uint8_t lap) { __atomic_store_n(&slot->lap, lap, __ATOMIC_RELEASE); }
+    static bool is(const Slot *slot, uint8_t lap) {
+        return __atomic_load_n(&slot->lap, __ATOMIC_ACQUIRE) == lap;
+    }
+};
+// Never that of a slot that was never filled.
+inline uint8_t lap_of(uint64_t position, uint64_t capacity) {
+    return static_cast<uint8_t>((position >> __builtin_ctzll(capacity)) + 1);
+}
+
 template <class Slot> struct RingProducer {
     static_assert(std::is_trivially_copyable<Slot>::value, "slots cross process boundaries");
     RingWords *words = nullptr;
@@ -61,6 +78,8 @@ template <class Slot> struct RingProducer {
     Slot *claim() { return room() ? &slots[tail++ & (capacity - 1)] : nullptr; }
     void publish() {
         if (published_tail == tail) return;
+        for (uint64_t at = published_tail; at != tail; at++)
+            SlotLap<Slot>::write(&slots[at & (capacity - 1)], lap_of(at, capacity));
         published_tail = tail;
         // Pairs with the acquire load in RingConsumer::ready: slot contents before the position.
         words->tail.store(tail, std::memory_order_release);
@@ -69,6 +88,8 @@ template <class Slot> struct RingProducer {
         __builtin_prefetch(ahead, 1);
         if (sizeof(Slot) > cache_line) __builtin_prefetch(ahead + cache_line, 1);
     }
+    // Our word is as we left it.
+    bool intact() const { return !corrupt && words->tail.load(std::memory_order_relaxed) == published_tail; }
     bool push(const Slot &slot) {
         Slot *place = claim();
         if (place == nullptr) return false;
@@ -112,10 +133,19 @@ template <class Slot> struct RingConsumer {
     // look at the shared word for each end.
     Slot *next() {
         head++;
-        return drained() ? nullptr : &slots[head & (capacity - 1)];
+        return drained() ? nullptr : checked();
     }
-    Slot *front() { return ready() ? &slots[head & (capacity - 1)] : nullptr; }
+    Slot *front() { return ready() ? checked() : nullptr; }
+    // A slot that was not filled in this lap is none: the position that says so is wrong.
+    Slot *checked() {
+        Slot *slot = &slots[head & (capacity - 1)];
+        if (SlotLap<Slot>::is(slot, lap_of(head, capacity))) return slot;
+        corrupt = true;
+        return nullptr;
+    }
     void pop() { head++; }
+    // Our word is as we left it.
+    bool intact() const { return !corrupt && words->head.load(std::memory_order_relaxed) == released_head; }
     // Gives everything popped back to the producer.
     void release() {
         if (released_head == head) return;

@@ -10,6 +10,7 @@
 
 #include <cstring>
 #include <strings.h>
+#include <unistd.h>
 
 namespace {
 
@@ -71,6 +72,16 @@ void set_option(Setter &setter, const std::string &assignment, bool *insecure) {
     if (name == "tls.insecure_skip_verify") *insecure = !says_no(value);
 }
 
+// The helper of this build, which lies beside the command before both are installed; "" if there is none.
+std::string helper_beside() {
+    char path[4096];
+    const ssize_t size = readlink("/proc/self/exe", path, sizeof path);
+    if (size <= 0) return "";
+    const std::string own(path, static_cast<size_t>(size));
+    const std::string helper = own.substr(0, own.rfind('/') + 1) + "wsxdp-stage";
+    return access(helper.c_str(), X_OK) == 0 ? helper : "";
+}
+
 } // namespace
 
 Configured configure(const CatArguments &arguments) {
@@ -82,6 +93,7 @@ Configured configure(const CatArguments &arguments) {
     }
     Setter setter(out.config);
     setter.set("timestamps", "software");
+    setter.set("stage.path", helper_beside());
     if (!arguments.retry) setter.set("reconnect.initial", "off");
     if (arguments.no_reconnect) setter.set("reconnect", "off");
     if (!arguments.ca_file.empty()) setter.set("tls.ca_file", arguments.ca_file);
