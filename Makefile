@@ -29,6 +29,8 @@ TARGET ?=
 SECONDS ?= 60
 ## SOAK=1200                             endurance: how long, in seconds
 SOAK ?= 1200
+## ROUNDS=500                            endurance: how often a helper process is killed, stopped, misled
+ROUNDS ?= 500
 ## CC= CXX= CLANG= PYTHON= CXXFLAGS=     the tools, and flags added to ours
 CLANG ?= clang$(CLANG_VERSION)
 PYTHON ?= /usr/bin/python3
@@ -164,7 +166,8 @@ fuzzers := $(patsubst fuzz/%.cc,$(OUT)/fuzz/%,$(fuzz_sources))
 threaded := $(filter $(OUT)/tests/ring/% $(OUT)/tests/link/test_poller $(OUT)/tests/xdp/test_bridge $(OUT)/tests/host/% $(OUT)/tests/pipeline/% $(OUT)/tests/capi/%,$(tests))
 
 # What runs again with the stages elsewhere; the others look into a handle, need none or say so.
-placed := $(filter-out %/test_simulated %/test_spinning %/test_settings %/test_options %/test_redirect_race %/test_process,\
+placed := $(filter-out %/test_simulated %/test_spinning %/test_settings %/test_options %/test_redirect_race %/test_process \
+              %/test_chaos %/test_last_words %/test_spawning,\
               $(filter $(OUT)/tests/pipeline/%,$(tests)))
 # With the stages in threads of their own the race detector sees all that it sees without, but for who calls in.
 twice := $(filter-out %/test_threads %/test_senders %/test_waiting %/test_resolving,$(placed))
@@ -203,9 +206,12 @@ simulation := $(OUT)/tests/tcp/simulation_runner
 sim: $(simulation)
 	$(Q)$(simulation) --seed '$(SEED)' $(if $(SEEDS),--seeds '$(SEEDS)',--capture $(OUT)/sim_$(SEED).pcap)
 
-## endurance   transport=xdp over time: a gibibyte over a rough network, 10,000 connections, SOAK=1200 seconds of stalls
+## endurance   over time: a helper process through ROUNDS=500 troubles; transport=xdp: a gibibyte over a rough network,
+##             10,000 connections, SOAK=1200 seconds of stalls
 endurance := $(OUT)/tests/xdp/endurance_runner
-endurance: $(endurance)
+chaos := $(OUT)/tests/pipeline/chaos_runner
+endurance: $(endurance) $(chaos) $(OUT)/wsxdp-stage
+	$(Q)WSXDP_SEED='$(SEED)' $(chaos) chaos '$(ROUNDS)'
 	$(Q)$(endurance) volume 1073741824
 	$(Q)$(endurance) cycles 10000
 	$(Q)$(endurance) soak '$(SOAK)'

@@ -53,6 +53,7 @@ struct Line {
     TestPeer peer;
     uint32_t name = 0; // once it is open
     std::string out;
+    bool broken = false; // told nonsense, and given up
     uint32_t sent = 0;
     Stream in;
 };
@@ -90,8 +91,11 @@ private:
             line->out = TestPeer::answer(head);
         }
         WireFrame frame;
-        while (line->name != 0 && line->peer.next(&frame)) take(line, frame);
-        while (line->name != 0 && line->out.size() < 8192)
+        while (line->name != 0 && !line->broken && line->peer.next(&frame)) take(line, frame);
+        // No message is so long: a server would refuse it as well.
+        if (line->name != 0 && line->peer.in.size() > 1 && (line->peer.in[1] & 0x7F) == 0x7F)
+            refuse(line, "a length of 64 bits");
+        while (line->name != 0 && !line->broken && line->out.size() < 8192)
             line->out += wire_frame(2, message(line->name, line->sent++));
         const size_t pushed = line->peer.push(line->out);
         line->out.erase(0, pushed);
@@ -100,11 +104,19 @@ private:
     void take(Line *line, const WireFrame &frame) {
         if (frame.opcode == 9) line->out += wire_frame(10, frame.payload);
         if (frame.opcode == 8) line->peer.finish();
-        if (frame.opcode >= 8) return;
+        if (frame.opcode >= 8 && frame.opcode <= 10) return;
         arrived++;
         const std::string what = frame.opcode == 2 ? line->in.take(frame.payload, &newest)
                                                    : "opcode " + std::to_string(frame.opcode);
-        if (!what.empty() && wrong.empty()) wrong = "at the server: " + what;
+        if (!what.empty()) refuse(line, what);
+    }
+    // As any server that is told nonsense.
+    void refuse(Line *line, const std::string &what) {
+        if (line->broken) return;
+        line->broken = true;
+        line->peer.reset();
+        line->peer.ended = true;
+        if (wrong.empty()) wrong = "at the server: " + what;
     }
 };
 
@@ -171,7 +183,17 @@ private:
     }
 };
 
-enum class Trouble { kill, stop, long_stop, any_value, near_value, count };
+enum class Trouble { kill, stop, long_stop, any_value, near_value };
+
+// word, value: which of them, -1 for any. frozen: the helper is stopped meanwhile, so that what is written
+// stays until the caller has seen it.
+struct Plan {
+    Trouble trouble;
+    int word = -1;
+    int value = -1;
+    bool frozen = false;
+};
+constexpr int values = 5;
 
 struct Tally {
     uint64_t rounds = 0, reconnected = 0, harmed = 0;
@@ -185,23 +207,26 @@ public:
     Client client;
     uint64_t rounds = 0;
 
+    size_t words() const { return region.words.size(); }
+    const SharedWord &word(size_t index) const { return region.words[index]; }
     explicit Chaos(unsigned random_seed) : seed(random_seed), random(random_seed) {
         descriptors = open_descriptors();
         begin();
     }
 
-    void round(Trouble trouble) {
+    void round(const Plan &plan) {
         const std::string before = flows() ? "" : "nothing flows before";
         const uint32_t opens = client.opens;
         client.error.clear();
         client.code = 0;
+        tolerant = false;
         std::string what = "nothing", harm = before;
         if (harm.empty()) {
-            what = befall(trouble);
+            what = befall(plan);
             const bool flowing = flows() && flows();
-            harm = !client.wrong.empty() ? client.wrong : server.wrong;
+            harm = client.wrong.empty() ? server.wrong : client.wrong;
             if (harm.empty() && !flowing) harm = "nothing flows";
-            if (harm.empty()) harm = judge(trouble, opens);
+            if (harm.empty()) harm = judge(plan.trouble, opens);
         }
         rounds++;
         Tally &tally = tallies[what.substr(0, what.find(" ="))];
@@ -232,6 +257,7 @@ private:
     std::mt19937 random;
     RegionView region;
     size_t descriptors = 0;
+    bool tolerant = false; // of what arrives at the server
 
     uint64_t draw(uint64_t below) { return random() % below; }
 
@@ -244,6 +270,7 @@ private:
     bool unharmed() const { return client.wrong.empty() && server.wrong.empty(); }
     void turn() {
         const bool moved = server.turn();
+        if (tolerant) server.wrong.clear();
         client.turn(moved ? 0 : 1000000);
     }
     void turns_for(int64_t ms) {
@@ -267,11 +294,18 @@ private:
         return false;
     }
 
-    std::string befall(Trouble trouble) {
+    std::string befall(const Plan &plan) {
         for (uint64_t i = draw(20); i != 0; i--) turn();
-        if (trouble == Trouble::any_value || trouble == Trouble::near_value) return overwrite(trouble);
+        const Trouble trouble = plan.trouble;
         const std::vector<pid_t> helpers = helpers_of(getpid());
         if (helpers.size() != 1) return client.wrong = "not one helper", "nothing";
+        if (trouble == Trouble::any_value || trouble == Trouble::near_value) {
+            if (plan.frozen) ::kill(helpers[0], SIGSTOP);
+            const std::string what = overwrite(plan);
+            for (int i = 0; plan.frozen && i < 20; i++) turn();
+            if (plan.frozen) ::kill(helpers[0], SIGCONT);
+            return what;
+        }
         if (trouble == Trouble::kill) {
             ::kill(helpers[0], SIGKILL);
             return "SIGKILL";
@@ -281,15 +315,19 @@ private:
         ::kill(helpers[0], SIGCONT);
         return "SIGSTOP";
     }
-    std::string overwrite(Trouble trouble) {
-        const SharedWord *word = &region.words[draw(region.words.size())];
-        while (trouble == Trouble::near_value && word->capacity == 0)
-            word = &region.words[draw(region.words.size())];
-        const uint64_t was = word->read(region.base);
-        const uint64_t near[] = {was + 1, was - 1, was + word->capacity, was - word->capacity,
-                                 was + draw(word->capacity + 1)};
-        const uint64_t far[] = {(static_cast<uint64_t>(random()) << 32) | random(), 0, ~0ULL, draw(256), 1};
-        const uint64_t value = trouble == Trouble::near_value ? near[draw(5)] : far[draw(5)];
+    std::string overwrite(const Plan &plan) {
+        const bool near = plan.trouble == Trouble::near_value;
+        const SharedWord *word = nullptr;
+        while (word == nullptr || (near && plan.word < 0 && word->capacity == 0))
+            word = &region.words[plan.word >= 0 ? static_cast<size_t>(plan.word) : draw(region.words.size())];
+        const uint64_t was = word->read(region.base), wide = word->capacity;
+        const uint64_t nearby[values] = {was + 1, was - 1, was + wide, was - wide, was + draw(wide + 1)};
+        const uint64_t far[values] = {static_cast<uint64_t>(random()) << 32 | random(), 0, ~0ULL, draw(256),
+                                      1};
+        const uint64_t at = plan.value >= 0 ? static_cast<uint64_t>(plan.value) : draw(values);
+        const uint64_t value = near ? nearby[at] : far[at];
+        // What a process sends that has lost its mind is nobody's to prevent; that it is over soon, is.
+        tolerant = strncmp(word->name, "outbox", 6) == 0;
         word->write(region.base, value);
         char text[160];
         snprintf(text, sizeof text, "%s%s = %llx for %llx", word->name, word->callers ? " (caller's)" : "",
@@ -312,11 +350,10 @@ private:
 };
 
 // A fifth each.
-inline Trouble mixed(uint64_t number) {
+inline Plan mixed(uint64_t number) {
     static const Trouble order[] = {Trouble::kill, Trouble::near_value, Trouble::any_value, Trouble::stop,
                                     Trouble::near_value};
-    if (number % 50 == 3) return Trouble::long_stop;
-    return order[number % 5];
+    return {number % 50 == 3 ? Trouble::long_stop : order[number % 5], -1, -1, number % 10 >= 5};
 }
 
 inline unsigned seed_of_run() {
