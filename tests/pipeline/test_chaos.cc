@@ -23,6 +23,19 @@ static void rounds_of(Trouble trouble, int rounds) {
 TEST(killed) { rounds_of(Trouble::kill, 8); }
 TEST(stopped) { rounds_of(Trouble::stop, 5); }
 TEST(stopped_for_two_seconds) { rounds_of(Trouble::long_stop, 1); }
+// A process that does not run cannot be asked to end.
+TEST(freed_while_it_is_stopped) {
+    Session session("echo:", {{"placement", "processes: transport+ws"}});
+    session.need(WSXDP_EVENT_OPEN);
+    const pid_t pid = helpers_of(getpid()).at(0);
+    kill(pid, SIGSTOP);
+    const int64_t began = now_ms();
+    wsxdp_free(session.handle);
+    session.handle = nullptr;
+    assert_true(now_ms() - began < 2000);
+    assert_int_equal(kill(pid, 0), -1);
+}
+
 TEST(a_word_that_cannot_be) { rounds_of(Trouble::any_value, 13); }
 TEST(a_position_that_could_be) { rounds_of(Trouble::near_value, 13); }
 
