@@ -45,8 +45,9 @@ def libraries():
 
 
 def build_c(target):
-    subprocess.run([*CC, "-std=gnu99", "-Wall", "-Wextra", "-O1", "-g", "-I", os.path.join(ROOT, "include"), "-o", target,
-                    os.path.join(HERE, "host.c"), os.path.join(BUILD, "libwsxdp.a"), *libraries()], check=True)
+    subprocess.run([*CC, "-std=gnu99", "-Wall", "-Wextra", "-O1", "-g", "-I", os.path.join(ROOT, "include"),
+                    "-o", target, os.path.join(HERE, "host.c"), os.path.join(BUILD, "libwsxdp.a"), *libraries()],
+                   check=True)
 
 
 def build_go(target):
@@ -55,8 +56,8 @@ def build_go(target):
                 "GOCACHE": os.path.join(BUILD, "go-cache"), "CC": " ".join(CC),
                 "CGO_CFLAGS": "-O1 -Wno-unused-function -I" + os.path.join(ROOT, "include"),
                 "CGO_LDFLAGS": " ".join([os.path.join(BUILD, "libwsxdp.a"), *libraries()])}
-    subprocess.run(["go", "build", "-o", target, "main.go"], cwd=os.path.join(HERE, "go"), env={**os.environ, **settings},
-                   check=True)
+    subprocess.run(["go", "build", "-o", target, "main.go"], cwd=os.path.join(HERE, "go"),
+                   env={**os.environ, **settings}, check=True)
 
 
 # ---- the server ----
