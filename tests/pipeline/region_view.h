@@ -111,21 +111,21 @@ private:
         add("flush_asked", area + offsetof(ConnectionWords, flush_asked), 4, 0, false);
     }
     void add_shared(const wx::RegionSizes &n) {
-        using wx::WorkerWords;
-        const uint64_t worker = layout.shared + offsetof(wx::SharedWords, worker);
-        add("wants_room", worker + offsetof(WorkerWords, wants_room), 4, 0, false);
-        add("allocations", worker + offsetof(WorkerWords, allocations), 8, 0, false);
-        add("stop", worker + offsetof(WorkerWords, stop), 4, 0, true);
-        add("waits_for_room", worker + offsetof(WorkerWords, waits_for_room), 4, 0, true);
-        add("leave_asked", worker + offsetof(WorkerWords, leave_asked), 4, 0, true);
-        add("asleep", worker + offsetof(WorkerWords, asleep), 4, 0, false);
-        add("app_asleep", worker + offsetof(WorkerWords, app_asleep), 4, 0, false);
-        const uint64_t question = worker + offsetof(WorkerWords, question);
+        using wx::PlaceWords;
+        const uint64_t place = layout.shared; // the first
+        add("wants_room", place + offsetof(PlaceWords, wants_room), 4, 0, false);
+        add("allocations", place + offsetof(PlaceWords, allocations), 8, 0, false);
+        add("stop", place + offsetof(PlaceWords, stop), 4, 0, true);
+        add("waits_for_room", place + offsetof(PlaceWords, waits_for_room), 4, 0, true);
+        add("leave_asked", place + offsetof(PlaceWords, leave_asked), 4, 0, true);
+        add("bell", place + offsetof(PlaceWords, bell), 4, 0, false);
+        add("app_bell", place + offsetof(PlaceWords, app_bell), 4, 0, false);
+        const uint64_t question = place + offsetof(PlaceWords, question);
         add("question.state", question + offsetof(wx::Question, state), 4, 2, false);
         add("question.size", question + offsetof(wx::Question, size), 4, 0, false);
         add("question.index", question + offsetof(wx::Question, index), 4, 0, true);
+        const uint64_t seats = layout.shared + wx::places_max * sizeof(PlaceWords);
         for (uint64_t i = 0; i < n.connections && i < 2; i++)
-            add(i == 0 ? "seat 0" : "seat 1", layout.shared + offsetof(wx::SharedWords, seats) + i * 4, 4, 2,
-                false);
+            add(i == 0 ? "seat 0" : "seat 1", seats + i * sizeof(std::atomic<wx::Seat>), 4, 2, false);
     }
 };
