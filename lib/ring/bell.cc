@@ -76,6 +76,7 @@ BellWake BellSleeper::sleep(Nanos now, Nanos deadline) {
 void BellRinger::open(BellWords *bell, BellReach reach, WaitCounters *own_counters) {
     words = bell;
     counters = own_counters;
+    fd = -1;
     // Within one process it is the sleeper who must be able to, and its word says whether it is.
     fences = reach == BellReach::machine && bell_order(reach) == BellOrder::ringer_fences;
 }
