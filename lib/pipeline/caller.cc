@@ -4,7 +4,7 @@
 // thread nothing can be lost: see rounds.h. The worst case accepted is a sender's message that waits for room
 // until the next poll.
 #include "../base/alloc.h"
-#include "engine.h"
+#include "visible.h"
 
 namespace wx {
 
@@ -75,7 +75,7 @@ void engine_prepare_fd(Engine *e) {
     e->runner->before_sleep(e);
     e->rounds.sleeping.exchange(1, std::memory_order_seq_cst);
     if (e->runner->busy(e) || waits_for_release(e)) poller_signal(&e->poller);
-    poller_arm(&e->poller, e->runner->deadline(e));
+    poller_arm(&e->poller, visible_until(e, e->runner->deadline(e)));
 }
 
 // ---- poll ----
@@ -124,6 +124,7 @@ int engine_poll(Engine *e, wsxdp_event *events, size_t cap, int64_t timeout_ns) 
         filled += e->runner->collect(e, events + filled, cap - filled, filled != 0 ? 0 : timeout_ns);
     // What waited for OPEN can leave now; a host that sleeps on the descriptor would not poll again for it.
     if (e->fd_used && e->senders_waiting && filled != 0) engine_drain_senders(e);
+    if (e->visible != nullptr) visible_polled(e, filled);
     if (e->fd_used) engine_prepare_fd(e);
     if (e->runner->changes(e) == changes) e->allocations += allocation_count() - allocations;
     return static_cast<int>(filled);

@@ -3,6 +3,7 @@
 // the steps before it, in one place.
 #include "../base/alloc.h"
 #include "remote.h"
+#include "visible.h"
 
 namespace wx {
 
@@ -107,7 +108,8 @@ static int set_up(Engine *e, Options *options, ErrorText *error) {
     if (status >= 0) status = allocate_app(e, o, error);
     if (status < 0) return status;
     wire_app(e);
-    return open_stages(e, placement, error);
+    status = open_stages(e, placement, error);
+    return status < 0 ? status : visible_open(e, error);
 }
 
 int engine_open(const char *url, Options *options, Engine **out, ErrorText *error) {
@@ -220,6 +222,7 @@ int engine_connect(Engine *e, const char *url, const Options *options, uint32_t 
         return status;
     }
     attach(e, c);
+    if (e->visible != nullptr) visible_connected(e, c);
     if (status == 0) app_connect(&e->app, index);
     *id = e->app.connections[c->index].id;
     if (e->runner->told != nullptr) e->runner->told(e);
@@ -265,6 +268,7 @@ static void free_arrays(Engine *e) {
 }
 
 void engine_free(Engine *e) {
+    visible_close(e);
     if (e->runner->stop != nullptr) e->runner->stop(e);
     e->runner = &inline_runner; // what is left is ours to end
     while (e->app.live_count != 0) engine_retire(e, &e->app.connections[e->app.live[e->app.live_count - 1]]);

@@ -40,6 +40,7 @@ struct Runner {
 };
 extern const Runner inline_runner, thread_runner, process_runner;
 
+struct Visible; // of a handle that has a name
 struct Remote;  // the caller's side of a worker
 struct Threads; // threads.cc's
 struct Helpers; // processes.cc's
@@ -64,7 +65,8 @@ struct Engine {
     App app;
     Settings *settings = nullptr; // of wsxdp_open
     uint32_t *generations = nullptr;
-    Remote *remote = nullptr; // with a worker
+    Visible *visible = nullptr; // with a name
+    Remote *remote = nullptr;   // with a worker
     Threads *threads = nullptr;
     Helpers *helpers = nullptr;
     Sender **senders = nullptr;

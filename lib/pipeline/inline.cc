@@ -3,7 +3,7 @@
 // option says. With few connections it reads the sockets without asking the poller, which saves a system call
 // per message; with many it asks first. Never touches a word that another thread writes, but for those by
 // which it is woken.
-#include "engine.h"
+#include "visible.h"
 
 namespace wx {
 
@@ -95,8 +95,9 @@ static inline bool read_round(Engine *e, int tries) {
 
 // A round with what the poller says, which is slept for if `sleep`.
 static bool asking_round(Engine *e, bool sleep, Nanos now, Nanos until) {
-    const bool moved =
-        rounds_ask(&e->rounds, sleep, now, until, e->fd_used, [e] { return engine_disturbed(e); });
+    if (sleep && e->visible != nullptr) visible_sleeps(e);
+    const bool moved = rounds_ask(&e->rounds, sleep, now, visible_until(e, until), e->fd_used,
+                                  [e] { return engine_disturbed(e); });
     end_round(e);
     return moved;
 }
@@ -122,6 +123,7 @@ static inline PollPlan plan_poll(Engine *e, int64_t timeout_ns) {
 static size_t run_until_event(Engine *e, wsxdp_event *events, size_t cap, int64_t timeout_ns) {
     PollPlan plan = plan_poll(e, timeout_ns);
     Nanos now = plan.start;
+    if (e->visible != nullptr) visible_round(e, now, false);
     int rounds = 0;
     bool look = plan.look_first;
     for (;;) {
@@ -140,6 +142,7 @@ static size_t run_until_event(Engine *e, wsxdp_event *events, size_t cap, int64_
         }
         if (e->senders_waiting && moved) engine_drain_senders(e);
         now = e->clock.monotonic(e->clock.ticks());
+        if (e->visible != nullptr) visible_round(e, now, moved);
         if (timeout_ns == 0 && (!moved || ++rounds == settle_rounds)) return 0;
         if (timeout_ns > 0 && now >= plan.until) return 0;
         look = timeout_ns == 0 || moved || now < plan.spin_until ||

@@ -9,6 +9,7 @@
 #include "helper.h"
 #include "published.h"
 #include "remote.h"
+#include "visible.h"
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -353,6 +354,7 @@ static void begin_anew(AppConnection *a) {
 static void reset_rings(Engine *e) {
     memset(static_cast<void *>(e->region.base + page_bytes), 0, e->region.layout.rings_end - page_bytes);
     remote_open_bells(e);
+    visible_describe(e);
     const RegionLayout &at = e->region.layout;
     const RegionSizes &n = e->region.sizes;
     open_end<EventSlot>(&e->app.events, e->region, at.events, n.event_slots);

@@ -33,13 +33,29 @@ static void publish(const WsConnection *c) {
     snapshot<WsFacts>(c->words->ws_facts)->write(facts);
 }
 
+// Whether there was anything to tell.
+static bool publish_one(const Rounds *r, size_t i) {
+    const Transport *t = r->transport;
+    const bool has_transport = t != nullptr && t->connections[i].area.words != nullptr;
+    const bool has_ws = r->ws != nullptr && r->ws->connections[i].words != nullptr;
+    if (has_transport) publish(&t->connections[i]);
+    if (has_ws) publish(&r->ws->connections[i]);
+    return has_transport || has_ws;
+}
+
+uint32_t rounds_publish_from(const Rounds *r, uint32_t index) {
+    const size_t limit = r->transport != nullptr ? r->transport->connection_limit : r->ws->connection_limit;
+    size_t end = index + publish_looks, told = 0;
+    if (end > limit) end = limit;
+    for (; index < end && told < publish_batch; index++) told += publish_one(r, index);
+    return index < limit ? index : 0;
+}
+
 void rounds_publish(const Rounds *r, uint32_t index) {
     const Transport *t = r->transport;
     const size_t limit = t != nullptr ? t->connection_limit : r->ws->connection_limit;
     for (size_t i = 0; i < limit; i++) {
-        if (index != every_connection && index != i) continue;
-        if (t != nullptr && t->connections[i].area.words != nullptr) publish(&t->connections[i]);
-        if (r->ws != nullptr && r->ws->connections[i].words != nullptr) publish(&r->ws->connections[i]);
+        if (index == every_connection || index == i) (void)publish_one(r, i);
     }
 }
 
@@ -54,6 +70,10 @@ void published_transport(const ConnectionWords *words, TransportFacts *out) {
     read(words->transport_facts, out);
 }
 void published_ws(const ConnectionWords *words, WsFacts *out) { read(words->ws_facts, out); }
+void published_app(const ConnectionWords *words, AppFacts *out) { read(words->app_facts, out); }
+void publish_app(ConnectionWords *words, const AppFacts &facts) {
+    snapshot<AppFacts>(words->app_facts)->write(facts);
+}
 
 void published_add(const StageFacts *earlier, TransportFacts *transport, WsFacts *ws) {
     if (earlier == nullptr) return;

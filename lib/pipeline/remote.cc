@@ -6,6 +6,7 @@
 // question_patience: facts are then those told before.
 #include "remote.h"
 #include "../base/alloc.h"
+#include "visible.h"
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
@@ -234,6 +235,8 @@ static size_t collect_now(Engine *e, wsxdp_event *events, size_t cap) {
 static void sleep_until(Engine *e, Nanos now, Nanos until) {
     const Nanos due = e->runner->due != nullptr ? e->runner->due(e) : never;
     if (due < until) until = due;
+    until = visible_until(e, until);
+    if (e->visible != nullptr) visible_sleeps(e);
     PollerEvent none[1]; // nothing but our own descriptors is in this poller
     Nanos span = until == never ? -1 : (until > now ? until - now : 0);
     e->rounds.sleeping.exchange(1, std::memory_order_seq_cst); // before the last look; pairs with rounds_wake
@@ -266,6 +269,7 @@ size_t remote_collect(Engine *e, wsxdp_event *events, size_t cap, int64_t timeou
     if (e->fd_used) (void)poller_wait(&e->poller, none, 1, 0); // the bell may have rung
     // Here and not only when nothing is there: who always finds something needs a true clock as well.
     Nanos now = e->clock.monotonic(rounds_begin(&e->rounds));
+    if (e->visible != nullptr) visible_round(e, now, false);
     const Nanos until = timeout_ns < 0 || timeout_ns > never - now ? never : now + timeout_ns;
     Nanos spin_until = now;
     if (e->rounds.wait == Wait::spin) spin_until = never;
@@ -280,6 +284,7 @@ size_t remote_collect(Engine *e, wsxdp_event *events, size_t cap, int64_t timeou
         }
         if (e->senders_waiting) engine_drain_senders(e);
         now = e->clock.monotonic(rounds_begin(&e->rounds));
+        if (e->visible != nullptr) visible_round(e, now, false);
         if (e->runner->supervise != nullptr) filled = e->runner->supervise(e, now, events, cap);
         if (filled != 0 || now >= until) return filled;
         if (now < spin_until)

@@ -28,6 +28,15 @@ constexpr Nanos question_patience = 100 * ns_per_ms;
 // Whose a connection's index is. The caller's side takes and frees; the worker lets go.
 enum class Seat : uint32_t { free, taken, leaving, left };
 
+// Of the handle, for who looks at it from outside (option `name`). Written by the caller's side.
+struct HandleWords {
+    std::atomic<uint32_t> kind;   // PlacementKind
+    std::atomic<uint32_t> places; // workers; 0: inline
+    std::atomic<uint32_t> pid, tid;
+    std::atomic<uint64_t> ns_per_tick_q32; // as Clock has it
+    WaitCounters counters;                 // of poll
+};
+
 // Of one place: a worker.
 struct PlaceWords {
     BellWords bell;     // the worker sleeps on it
@@ -36,6 +45,9 @@ struct PlaceWords {
     alignas(cache_line_pair) std::atomic<uint64_t> allocations; // as wsxdp_stats counts them
     // -- by the worker, and taken back by who gives room
     std::atomic<uint32_t> wants_room; // something waits for what others give back
+    // -- by the worker, once
+    std::atomic<uint32_t> stages; // StageBits
+    std::atomic<uint32_t> pid, tid;
     // -- by the caller's side
     alignas(cache_line_pair) std::atomic<uint32_t> stop;
     std::atomic<uint32_t> waits_for_room; // the app was refused room in an outbox
@@ -46,16 +58,20 @@ struct PlaceWords {
     Question question;
 };
 
-// In the region at RegionLayout::shared: the places, then for each of them a seat for each connection.
+// In the region at RegionLayout::shared: the handle, the places, then for each of them a seat for each
+// connection.
 inline uint64_t shared_words_bytes(uint64_t connections) {
-    return places_max * (sizeof(PlaceWords) + connections * sizeof(std::atomic<Seat>));
+    return sizeof(HandleWords) + places_max * (sizeof(PlaceWords) + connections * sizeof(std::atomic<Seat>));
+}
+inline HandleWords *shared_handle(const Region &region) {
+    return reinterpret_cast<HandleWords *>(region.base + region.layout.shared);
 }
 inline PlaceWords *shared_place(const Region &region, size_t place) {
-    return reinterpret_cast<PlaceWords *>(region.base + region.layout.shared) + place;
+    return reinterpret_cast<PlaceWords *>(shared_handle(region) + 1) + place;
 }
 inline std::atomic<Seat> *shared_seats(const Region &region, size_t place) {
-    uint8_t *all = region.base + region.layout.shared + places_max * sizeof(PlaceWords);
-    return reinterpret_cast<std::atomic<Seat> *>(all) + place * region.sizes.connections;
+    PlaceWords *end = shared_place(region, places_max);
+    return reinterpret_cast<std::atomic<Seat> *>(end) + place * region.sizes.connections;
 }
 
 // Something was given back that this place may have been waiting for.

@@ -7,6 +7,8 @@
 #include "../base/alloc.h"
 #include <poll.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 namespace wx {
 
@@ -114,10 +116,12 @@ static bool stay_awake(Worker *w) {
     return true;
 }
 
-static bool ws_round(Worker *w, bool sleeps) {
+static bool ws_round(Worker *w, bool sleeps, Nanos now) {
     if (sleeps) {
         PollerEvent none[1]; // nothing but the bell is in this poller
-        const Nanos span = stay_awake(w) ? 0 : -1;
+        const Nanos until = w->visible ? w->turn.until(never) : never;
+        const Nanos left = until == never ? -1 : (until > now ? until - now : 0);
+        const Nanos span = stay_awake(w) ? 0 : left;
         (void)poller_wait(&w->poller, none, 1, span);
         w->sleeper.rise();
     }
@@ -127,10 +131,11 @@ static bool ws_round(Worker *w, bool sleeps) {
 
 static bool round(Worker *w, bool sleeps, Nanos now) {
     Rounds *r = &w->rounds;
-    if (r->transport == nullptr) return ws_round(w, sleeps);
+    if (r->transport == nullptr) return ws_round(w, sleeps, now);
     const bool spins = r->wait == Wait::spin;
     if (!sleeps && rounds_direct(r)) return rounds_read(r, rounds_tries(r, spins), spins);
-    const bool moved = rounds_ask(r, sleeps, now, never, false, [w] { return stay_awake(w); });
+    const Nanos until = w->visible ? w->turn.until(never) : never;
+    const bool moved = rounds_ask(r, sleeps, now, until, false, [w] { return stay_awake(w); });
     if (sleeps) w->sleeper.rise();
     return moved;
 }
@@ -160,9 +165,23 @@ static bool corrupt(Worker *w) {
     return false;
 }
 
+// Without being asked, when the handle has a name.
+[[gnu::noinline]] static void publish_unasked(Worker *w, Nanos now, bool moved) {
+    w->turn.changed |= moved;
+    if (!w->turn.begin(now)) return;
+    w->turn.next = rounds_publish_from(&w->rounds, w->turn.next);
+    w->turn.end(now);
+}
+
+static void describe(Worker *w) {
+    w->words->pid.store(static_cast<uint32_t>(getpid()), std::memory_order_relaxed);
+    w->words->tid.store(static_cast<uint32_t>(syscall(SYS_gettid)), std::memory_order_relaxed);
+}
+
 void worker_run(Worker *w) {
     Nanos looked = 0;
     const Transport *t = w->rounds.transport;
+    describe(w);
     WaitNext next = WaitNext::step;
     Nanos now = w->clock.monotonic(w->clock.ticks());
     while (w->words->stop.load(std::memory_order_acquire) == 0 && !parent_gone(w, now)) {
@@ -176,6 +195,7 @@ void worker_run(Worker *w) {
         if ((t != nullptr ? t->changes : w->rounds.ws->changes) == changes && allocation_count() != before)
             w->words->allocations.fetch_add(allocation_count() - before, std::memory_order_relaxed);
         now = t != nullptr ? t->now : w->clock.monotonic(w->clock.ticks());
+        if (w->visible) publish_unasked(w, now, moved);
         next = w->waiter.after(moved, now, t != nullptr ? transport_deadline(t) : never);
         if (next == WaitNext::sleep) wait_count(w->words->counters.sleeps);
         if (next == WaitNext::relax) cpu_relax();
@@ -212,6 +232,8 @@ int worker_open(Worker *w, const Options &o, const Region &region, const WorkerP
     const uint32_t stages = plan.placement.places[plan.place].stages;
     w->words = shared_place(region, plan.place);
     w->seats = shared_seats(region, plan.place);
+    w->words->stages.store(stages, std::memory_order_relaxed);
+    w->visible = o.text(Option::name)[0] != 0;
     system_clock_open(&w->clock);
     int status = poller_open(&w->poller, static_cast<PollerKind>(o.integer(Option::poller)), error);
     if (status < 0) return status;

@@ -2,6 +2,7 @@
 // Runs transport, ws or both beside the caller: the loop of a thread or a process of their own. What it does
 // for the caller's side besides is in shared.h.
 #pragma once
+#include "published.h"
 #include "shared.h"
 #include "stages.h"
 
@@ -23,6 +24,8 @@ struct Worker {
     int parent =
         -1; // a descriptor that becomes readable when the caller's process is gone; -1: it is this one
     Nanos parent_looked = 0;
+    bool visible = false; // the handle has a name: somebody may look on
+    PublishTurn turn;
     // Requests for connections that came by another way, and taking the next one; null: there is no other
     // way.
     uint32_t admitted = 0;

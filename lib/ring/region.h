@@ -14,7 +14,7 @@
 namespace wx {
 
 constexpr uint64_t region_magic = 0x3170647873777278ULL; // "xrwsxdp1"
-constexpr uint32_t region_version = 3;
+constexpr uint32_t region_version = 4;
 constexpr uint64_t page_bytes = 4096;
 
 struct RegionSizes {
@@ -72,6 +72,9 @@ struct ConnectionWords {
     // What the stages tell of the connection: snapshots (snapshot.h) of what each of them counts.
     alignas(cache_line_pair) uint8_t transport_facts[512];
     alignas(cache_line_pair) uint8_t ws_facts[256];
+    // And the app, of a handle that has a name; the peer is "wss://HOST:PORT", zero-terminated.
+    alignas(cache_line_pair) uint8_t app_facts[256];
+    uint8_t peer[288];
 };
 static_assert(sizeof(ConnectionWords) <= page_bytes, "one page per connection");
 

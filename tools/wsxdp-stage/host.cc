@@ -2,6 +2,7 @@
 // See host.h. The caller's side has checked every URL and option before it asked; here they are checked
 // again, since files may have gone meanwhile, and what is wrong then ends that connection and no other.
 #include "host.h"
+#include "../../lib/pipeline/naming.h"
 #include <errno.h>
 #include <sched.h>
 #include <unistd.h>
@@ -168,6 +169,15 @@ int host_open(Host *host, const StageStart &start, const int *fds, ErrorText *er
     if (cause != 0) return poller_explain(&host->worker.poller, cause, error);
     pin(start.placement.places[start.place].cpu, error);
     return WSXDP_OK;
+}
+
+void host_sweep(const Host *host) {
+    const char *name = host->settings->options->text(Option::name);
+    int directory = -1;
+    ErrorText ignored;
+    if (name[0] == 0 || name_directory(false, &directory, &ignored) < 0) return;
+    (void)name_sweep(directory, name);
+    close(directory);
 }
 
 void host_close(Host *host) {

@@ -26,6 +26,8 @@ struct Host {
 // Everything up to readiness; the descriptors are the host's from now on. With success `error` may hold a
 // notice. E_INVALID, E_REGION, E_MEMORY, E_SYSTEM and what the transport needs, with a sentence.
 int host_open(Host *host, const StageStart &start, const int *fds, ErrorText *error);
+// The name of a program that was killed is not left behind.
+void host_sweep(const Host *host);
 void host_close(Host *host);
 
 } // namespace wx

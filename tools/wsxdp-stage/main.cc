@@ -83,6 +83,7 @@ int main(int argc, char **argv) {
     if (status >= 0) status = sandbox_enter(*host->settings->options, &error);
     reply(status, error);
     if (status >= 0) worker_run(&host->worker);
+    if (status >= 0) host_sweep(host);
     const bool broken = status < 0 || host->broken || host->worker.corrupt;
     if (started) host_close(host);
     delete host;

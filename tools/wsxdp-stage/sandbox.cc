@@ -111,6 +111,9 @@ static const int always[] = {
 static const int dispatchers[] = {SCMP_SYS(flock),  SCMP_SYS(mkdir),    SCMP_SYS(mkdirat),
                                   SCMP_SYS(unlink), SCMP_SYS(unlinkat), SCMP_SYS(rmdir)};
 
+// The name of a program that was killed (option name) is removed by the first of its helpers to see it.
+static const int removing[] = {SCMP_SYS(flock), SCMP_SYS(unlinkat)};
+
 // What would be a way out, and no honest stage does.
 static const int never_called[] = {SCMP_SYS(execve),
                                    SCMP_SYS(execveat),
@@ -248,6 +251,7 @@ static int filter_calls(const Options &o, ErrorText *error) {
     allow_memory(&rules);
     allow_open(&rules, o);
     allow_sockets(&rules, o);
+    if (is_set(o, Option::name)) rules.each(SCMP_ACT_ALLOW, removing);
     if (rules.cause == 0) rules.cause = -seccomp_load(rules.context);
     seccomp_release(rules.context);
     if (rules.cause == 0) return WSXDP_OK;
