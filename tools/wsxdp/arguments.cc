@@ -16,6 +16,7 @@ namespace {
 const char front_page[] = "wsxdp - a WebSocket client for people who count microseconds\n"
                           "\n"
                           "  wsxdp cat URL        connect and write the messages to standard output\n"
+                          "  wsxdp top [NAME]     what goes on in a program's pipelines, live\n"
                           "  wsxdp doctor         what decides whether transport=xdp can run here\n"
                           "  wsxdp options        list the library's options, for cat's -o\n"
                           "  wsxdp version        version, features and TLS versions of this build\n"
@@ -26,8 +27,9 @@ const char front_page[] = "wsxdp - a WebSocket client for people who count micro
 
 struct Line {
     CLI::App app{"", "wsxdp"};
-    CLI::App *cat = nullptr, *doctor = nullptr, *options = nullptr, *version = nullptr, *help = nullptr;
-    std::string count, duration, help_about;
+    CLI::App *cat = nullptr, *top = nullptr, *doctor = nullptr, *options = nullptr, *version = nullptr,
+             *help = nullptr;
+    std::string count, duration, interval, help_about;
     bool root_version = false;
 };
 
@@ -92,10 +94,27 @@ void define_doctor(Line &line, DoctorArguments &arguments) {
     line.doctor->add_flag("--json", arguments.json, "As JSON");
 }
 
+void define_top(Line &line, TopArguments &arguments) {
+    line.top->add_option("NAME", arguments.name,
+                         "Watch the pipeline opened with this option name; without it, list all");
+    line.top->add_flag("--once", arguments.once, "One report, over one interval");
+    line.top->add_flag("--json", arguments.json, "Each report as one line of JSON");
+    line.top->add_option("--interval", line.interval, "Time from report to report: 1, 250ms (default 1 s)")
+        ->type_name("TIME");
+}
+
+int check_top(const Line &line, TopArguments &arguments) {
+    if (line.interval.empty() || parse_duration(line.interval, &arguments.interval_ns)) return exit_ok;
+    fprintf(stderr, "wsxdp: --interval takes a time such as 1, 250ms or 1m, not '%s'\n",
+            printable(line.interval).c_str());
+    return exit_usage;
+}
+
 void define(Line &line, Arguments &arguments) {
     line.app.set_help_flag("-h,--help", "Print this help");
     line.app.add_flag("-V,--version", line.root_version, "The same as 'wsxdp version'");
     line.cat = line.app.add_subcommand("cat", "Connect and write the messages to standard output");
+    line.top = line.app.add_subcommand("top", "What goes on in a program's pipelines, live");
     line.doctor = line.app.add_subcommand("doctor", "What decides whether transport=xdp can run here");
     line.options = line.app.add_subcommand("options", "List the library's options, for cat's -o");
     line.version = line.app.add_subcommand("version", "Version, features and TLS versions of this build");
@@ -103,10 +122,11 @@ void define(Line &line, Arguments &arguments) {
     define_cat_input(line.cat, arguments.cat_arguments);
     define_cat_output(line, arguments.cat_arguments);
     define_cat_connection(line.cat, arguments.cat_arguments);
+    define_top(line, arguments.top_arguments);
     define_doctor(line, arguments.doctor_arguments);
     define_options(line, arguments.options_arguments);
     line.version->add_flag("--json", arguments.version_json, "As JSON");
-    line.help->add_option("COMMAND", line.help_about, "cat, doctor, options or version");
+    line.help->add_option("COMMAND", line.help_about, "cat, top, doctor, options or version");
     line.app.require_subcommand(0, 1); // so that "help cat" and "options version" are not two commands
     line.app.allow_extras();
     for (CLI::App *sub : line.app.get_subcommands({})) {
@@ -145,7 +165,7 @@ int judge_extra(const CLI::App *app, const std::string &word, bool root) {
             (app->get_name() == "cat" ? "; it takes one address, and what has spaces needs quotes" : ""));
     if (word.find("://") != std::string::npos)
         return usage("to see the messages of " + shown + ", write: wsxdp cat " + printable(word));
-    std::string near = nearest(word, {"cat", "doctor", "options", "version", "help"});
+    std::string near = nearest(word, {"cat", "top", "doctor", "options", "version", "help"});
     return usage("there is no command " + shown + "; " +
                  (near.empty() ? "'wsxdp help' lists the commands" : "did you mean 'wsxdp " + near + "'?"));
 }
@@ -196,6 +216,7 @@ int print_help(Line &line) {
 int choose(Line &line, Arguments *out) {
     if (line.help->parsed()) return print_help(line);
     CLI::App *chosen = line.cat->parsed()       ? line.cat
+                       : line.top->parsed()     ? line.top
                        : line.doctor->parsed()  ? line.doctor
                        : line.options->parsed() ? line.options
                        : line.version->parsed() ? line.version
@@ -210,8 +231,10 @@ int choose(Line &line, Arguments *out) {
         return usage(
             "say what to do: 'wsxdp cat URL' shows a server's messages, 'wsxdp help' lists all commands");
     if (chosen == line.cat) status = check_cat(line, out->cat_arguments);
+    if (chosen == line.top) status = check_top(line, out->top_arguments);
     if (status == exit_ok)
         out->command = chosen == line.cat      ? Arguments::cat
+                       : chosen == line.top    ? Arguments::top
                        : chosen == line.doctor ? Arguments::doctor
                                                : Arguments::options;
     return status;

@@ -26,9 +26,16 @@ struct DoctorArguments {
     bool json = false;
 };
 
+struct TopArguments {
+    std::string name;
+    int64_t interval_ns = 1000000000;
+    bool once = false, json = false;
+};
+
 struct Arguments {
-    enum Command { none, cat, doctor, options, version } command = none;
+    enum Command { none, cat, top, doctor, options, version } command = none;
     CatArguments cat_arguments;
+    TopArguments top_arguments;
     DoctorArguments doctor_arguments;
     OptionsArguments options_arguments;
     bool version_json = false;

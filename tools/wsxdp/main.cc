@@ -6,6 +6,7 @@
 #include "doctor.h"
 #include "exit_codes.h"
 #include "options_page.h"
+#include "top.h"
 
 #include <cerrno>
 #include <cstdio>
@@ -19,6 +20,8 @@ static int run(int argc, char **argv) {
     switch (arguments.command) {
     case Arguments::cat:
         return run_cat(arguments.cat_arguments);
+    case Arguments::top:
+        return run_top(arguments.top_arguments);
     case Arguments::doctor:
         return run_doctor(arguments.doctor_arguments);
     case Arguments::options:
