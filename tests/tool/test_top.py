@@ -96,6 +96,23 @@ class Top(unittest.TestCase):
                 self.assertEqual(summary["messages"], 40)
                 self.assertFalse(os.path.exists(one.path))
 
+    def test_a_helper_that_was_replaced(self):
+        one = self.pipeline(self.name(), "processes: transport ws")
+        one.say(5)
+        before = [stage["pid"] for stage in report(one.name)["stages"]]
+        os.kill(before[0], signal.SIGKILL)
+
+        def replaced():
+            seen = report(one.name)
+            pids = [stage["pid"] for stage in seen["stages"]]
+            roles = [stage["role"] for stage in seen["stages"]]
+            states = [connection["state"] for connection in seen["connections"]]
+            return len(pids) == 3 and not {0, *before[:2]} & set(pids) and pids[2] == before[2] \
+                and roles == ["transport", "ws", "app"] and states == ["open"]
+
+        support.wait_until(replaced)
+        self.assertTrue(replaced(), report(one.name))
+
     def test_a_list(self):
         one, two = self.pipeline(self.name() + "a"), self.pipeline(self.name() + "b")
         one.say(1), two.say(1)
