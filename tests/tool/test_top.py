@@ -29,11 +29,11 @@ def directory():
 class Pipeline:
     """wsxdp cat of an echo, with a name."""
 
-    def __init__(self, name, placement="inline", **settings):
+    def __init__(self, name, placement="inline", url="echo:", more=(), **settings):
         self.name = name
         self.path = os.path.join(directory(), name)
         self.process = subprocess.Popen(
-            [support.WSXDP, "cat", "echo:", "--stdin", "--summary-json", "--no-live", "-o", "name=" + name]
+            [support.WSXDP, "cat", url, *more, "--stdin", "--summary-json", "--no-live", "-o", "name=" + name]
             + ["-o", "placement=" + placement, "-o", "stage.path=" + STAGE],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **settings)
 
@@ -95,6 +95,28 @@ class Top(unittest.TestCase):
                 self.assertEqual(connection["messages_sent"], 40)
                 self.assertEqual(summary["messages"], 40)
                 self.assertFalse(os.path.exists(one.path))
+
+    def test_a_server(self):
+        """Its address without what is secret, TCP's facts, the time that decryption takes."""
+        def echo(peer):
+            peer.upgrade()
+            while (text := peer.read_message()) is not None:
+                peer.text(text)
+
+        with support.certificate_for() as (ca, context), support.Server(echo, context) as server:
+            url = server.url("wss", "user:secret@localhost", "/path?token=secret")
+            one = self.pipeline(self.name(), "threads: transport ws", url, ("--ca", ca))
+            one.say(30)
+            seen = report(one.name)
+            connection, = seen["connections"]
+            self.assertEqual(connection["peer"], f"wss://localhost:{server.port}")
+            self.assertNotIn("secret", json.dumps(seen))
+            self.assertGreater(connection["tcp_round_trip_ns"], 0)
+            self.assertEqual((connection["messages_received"], connection["opens"]), (30, 1))
+            self.assertGreater(connection["bytes_received"], 30 * len("hello"))
+            self.assertEqual(seen["latency"]["transport_to_tls"]["samples"], 30)
+            self.assertGreater(seen["latency"]["transport_to_tls"]["p50_ns"], 0)
+            self.assertEqual(one.end()["messages"], 30)
 
     def test_a_helper_that_was_replaced(self):
         one = self.pipeline(self.name(), "processes: transport ws")
