@@ -43,11 +43,13 @@ static bool publish_one(const Rounds *r, size_t i) {
     return has_transport || has_ws;
 }
 
-uint32_t rounds_publish_from(const Rounds *r, uint32_t index) {
+uint32_t rounds_publish_from(const Rounds *r, uint32_t index, const std::atomic<Seat> *seats) {
     const size_t limit = r->transport != nullptr ? r->transport->connection_limit : r->ws->connection_limit;
     size_t end = index + publish_looks, told = 0;
     if (end > limit) end = limit;
-    for (; index < end && told < publish_batch; index++) told += publish_one(r, index);
+    for (; index < end && told < publish_batch; index++)
+        if (seats == nullptr || seats[index].load(std::memory_order_acquire) == Seat::taken)
+            told += publish_one(r, index);
     return index < limit ? index : 0;
 }
 

@@ -4,7 +4,7 @@
 // was told before.
 #pragma once
 #include "../ring/snapshot.h"
-#include "rounds.h"
+#include "shared.h"
 
 namespace wx {
 
@@ -63,7 +63,8 @@ struct PublishTurn {
     }
     void end(Nanos now) { due = now + (next == 0 ? publish_interval : publish_pause); }
 };
-// Those from `index` on; returns where to go on, 0 at the end.
-uint32_t rounds_publish_from(const Rounds *r, uint32_t index);
+// Those from `index` on; returns where to go on, 0 at the end. seats: beside the caller only what it has
+// handed over may be looked at; null for the caller itself.
+uint32_t rounds_publish_from(const Rounds *r, uint32_t index, const std::atomic<Seat> *seats);
 
 } // namespace wx

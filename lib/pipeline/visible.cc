@@ -96,7 +96,7 @@ void visible_publish(Engine *e, Nanos now) {
     const uint32_t from = turn->next;
     const size_t limit = e->app.connection_limit;
     turn->next = from + publish_looks < limit ? from + static_cast<uint32_t>(publish_looks) : 0;
-    if (e->remote == nullptr) turn->next = rounds_publish_from(&e->rounds, from);
+    if (e->remote == nullptr) turn->next = rounds_publish_from(&e->rounds, from, nullptr);
     const size_t end = turn->next != 0 ? turn->next : limit;
     for (size_t i = from; i < end; i++)
         if (e->app.connections[i].id != 0) tell(&e->app.connections[i]);

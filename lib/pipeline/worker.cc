@@ -169,7 +169,7 @@ static bool corrupt(Worker *w) {
 [[gnu::noinline]] static void publish_unasked(Worker *w, Nanos now, bool moved) {
     w->turn.changed |= moved;
     if (!w->turn.begin(now)) return;
-    w->turn.next = rounds_publish_from(&w->rounds, w->turn.next);
+    w->turn.next = rounds_publish_from(&w->rounds, w->turn.next, w->seats);
     w->turn.end(now);
 }
 
