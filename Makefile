@@ -97,8 +97,10 @@ VERSION := $(shell sed -n 's/^\#define WSXDP_VERSION_\(MAJOR\|MINOR\|PATCH\) //p
 
 # ---- flags ------------------------------------------------------------------------------------
 warnings := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion
-# Compiling is half of a test run: tests, and what is instrumented but not fuzzed, make do with -O1 and line numbers.
+# Compiling is half of a test run: tests, and what is instrumented but not fuzzed, make do with -O1 and line numbers;
+# tests that wait for others more than they compute with -O0, which halves it again.
 quick := -O1 -g1
+waiting := -O0 -g1
 optimise := $(if $(DEBUG),-O0 -g3 -DWSXDP_DEBUG=1,$(if $(filter-out fuzzer,$(SAN)),$(quick),-O2 -g))
 tls_flags := $(if $(filter none,$(TLS)),-DWSXDP_TLS_NONE=1,-DWSXDP_TLS_OPENSSL=1)
 xdp_flags := $(if $(filter none,$(XDP)),-DWSXDP_XDP_NONE=1,-DWSXDP_XDP_LIBBPF=1)
@@ -162,8 +164,10 @@ examples := $(call program,$(example_sources))
 benches := $(call program,$(bench_sources))
 replays := $(patsubst fuzz/fuzz_%.cc,$(OUT)/fuzz/replay_%,$(fuzz_sources))
 fuzzers := $(patsubst fuzz/%.cc,$(OUT)/fuzz/%,$(fuzz_sources))
-# Programs worth a race detector: those with a second thread in them.
-threaded := $(filter $(OUT)/tests/ring/% $(OUT)/tests/link/test_poller $(OUT)/tests/xdp/test_bridge $(OUT)/tests/host/% $(OUT)/tests/pipeline/% $(OUT)/tests/capi/%,$(tests))
+# Programs worth a race detector: those with a second thread in them; it sees nothing of other processes.
+single := %/test_model %/test_simulated %/test_process %/test_chaos %/test_last_words %/test_spawning
+threaded := $(filter-out $(single),$(filter $(addprefix $(OUT)/tests/,ring/% link/test_poller xdp/test_bridge host/% \
+                pipeline/% capi/%),$(tests)))
 
 # What runs again with the stages elsewhere; the others look into a handle, need none or say so.
 placed := $(filter-out %/test_simulated %/test_spinning %/test_settings %/test_options %/test_redirect_race %/test_process \
@@ -289,8 +293,9 @@ $(OUT)/lib/%.o: lib/%.cc $(OUT)/flags
 	$(call say,CXX,$<)mkdir -p $(@D) && $(CXX) $(lib_flags) $(CXXFLAGS) -c $< -o $@
 $(OUT)/tools/%.o: tools/%.cc $(OUT)/flags
 	$(call say,CXX,$<)mkdir -p $(@D) && $(CXX) $(host_flags) -Iinclude $(CXXFLAGS) -c $< -o $@
+waits = $(filter tests/pipeline/% tests/xdp/test_% tests/live/% tests/tls/% tests/host/% tests/link/% tests/http/% tests/support/%,$(1))
 $(OUT)/tests/%.o: tests/%.cc $(OUT)/flags
-	$(call say,CXX,$<)mkdir -p $(@D) && $(CXX) $(test_flags) $(if $(DEBUG),,$(quick)) $(CXXFLAGS) -c $< -o $@
+	$(call say,CXX,$<)mkdir -p $(@D) && $(CXX) $(test_flags) $(if $(DEBUG),,$(if $(call waits,$<),$(waiting),$(quick))) $(CXXFLAGS) -c $< -o $@
 $(OUT)/bench/%.o: bench/%.cc $(OUT)/flags
 	$(call say,CXX,$<)mkdir -p $(@D) && $(CXX) $(test_flags) $(CXXFLAGS) -c $< -o $@
 $(OUT)/fuzz/%.o: fuzz/%.cc $(OUT)/flags

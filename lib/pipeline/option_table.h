@@ -55,7 +55,7 @@
     X(stage_start_timeout_ns, "stage.start_timeout_ns", WX_INT, WX_H, "5s", 1000000, WX_HOUR_NS, "ns", "",   \
       "how long a stage's process may take to be ready")                                                     \
     X(name, "name", WX_TEXT, WX_H, "", 0, 0, "", "",                                                         \
-      "what `wsxdp top` finds the handle by: letters, digits, - _ .")
+      "what `wsxdp top` finds the handle by; letters, digits and any of - . _")
 
 #define WX_OPTIONS_MESSAGE(X)                                                                                \
     X(message_max_bytes, "message.max_bytes", WX_INT, 0, "0", 0, WX_GIB, "bytes", "",                        \

@@ -40,16 +40,19 @@ TEST(the_newest_of_several_pings_is_answered_when_the_socket_is_blocked) {
         assert_int_equal(pair.client.events[pair.taken++].kind, WSXDP_EVENT_PING);
     }
     int blocks = 0, pongs = 0;
+    std::string newest;
     while (blocks < count) {
         WireFrame frame = pair.frame();
         blocks += frame.opcode == 1;
         if (frame.opcode == 1) assert_true(frame.payload == block);
         if (frame.opcode != 10) continue;
         pongs++;
-        assert_string_equal(frame.payload.c_str(), "ping 49");
+        newest = frame.payload;
         assert_true(blocks < count); // it did not wait for the whole outbox
     }
-    assert_int_equal(pongs, 1);
+    assert_string_equal(newest.c_str(), "ping 49");
+    // Stages apart may hear of the first before the others: RFC 6455 section 5.5.3 allows both.
+    assert_true(pongs == 1 || (pongs == 2 && !test_placement().empty()));
 }
 TEST(an_unasked_pong_is_told_and_has_no_round_trip) {
     Pair pair;

@@ -233,7 +233,8 @@ static void others_pass(const char *here, const char *there) {
         check_echo(session, "meanwhile");
     }
     // The kernel goes on resolving neighbours for both of us.
-    world.veth.here.run("ip neigh flush dev xdp0");
+    // It gives up after ten rounds when whoever uses an entry has it made again as often.
+    (void)world.veth.here.try_run("ip neigh flush dev xdp0", nullptr);
     assert_true(ping(there));
     check_echo(session, "with the neighbour found again");
 }
