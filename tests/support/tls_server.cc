@@ -32,7 +32,9 @@ constexpr int patience_s = 10;
 
 int on_sni(SSL *ssl, int *, void *self) {
     const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-    static_cast<TlsSide *>(self)->sni = name ? name : "";
+    TlsSide *side = static_cast<TlsSide *>(self);
+    std::lock_guard<std::mutex> lock(side->writing); // a server has a thread for each connection
+    side->sni = name ? name : "";
     return SSL_TLSEXT_ERR_OK;
 }
 

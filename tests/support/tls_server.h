@@ -20,7 +20,8 @@ namespace scripted {
 // What a server says in TLS; outlives the servers that use it, so that tickets mean something.
 struct TlsSide {
     SSL_CTX *context;
-    std::string sni;  // of the last handshake
+    std::string sni; // of the last handshake; for tests that read it when none is under way
+    std::mutex writing;
     std::string alpn; // chosen when not empty
     int tickets_given = 0;
     TlsSide(const CertDir &certs, const char *certificate, int version_min = TLS1_2_VERSION,

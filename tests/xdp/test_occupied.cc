@@ -171,7 +171,8 @@ TEST(a_connection_that_is_given_up_while_a_queue_is_awaited) {
     ForeignSocket holds_the_queue;
     Session session(World::url(*server), World::options());
     for (int i = 0; i < 10; i++) session.poll(5); // begins, and asks again and again
-    assert_int_equal(session.count(WSXDP_EVENT_ERROR), 0);
+    if (session.count(WSXDP_EVENT_ERROR) != 0)
+        throw Late{1, 0};              // ten looks took longer than a queue is awaited
     assert_int_equal(present().id, 0); // between the tries packets go to the kernel
     wsxdp_abort(session.handle, 0);
     session.need(WSXDP_EVENT_CLOSE);
