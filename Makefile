@@ -95,6 +95,7 @@ ifeq ($(filter $(TLS),openssl none),)
 $(error TLS=$(TLS) is not a TLS library of this build; use TLS=openssl or TLS=none)
 endif
 
+stage_path := $(if $(STAGE),$(STAGE),$(PREFIX)/libexec/wsxdp-stage)
 VERSION := $(shell sed -n 's/^\#define WSXDP_VERSION_\(MAJOR\|MINOR\|PATCH\) //p' include/wsxdp.h | paste -sd.)
 
 # ---- flags ------------------------------------------------------------------------------------
@@ -161,7 +162,8 @@ tool_objects := $(call object,$(tool_sources))
 stage_objects := $(call object,$(stage_sources))
 support_objects := $(call object,$(support_sources))
 # Neither compiled nor run with ASan: they wait for interfaces and peers, and what they run of the library others run.
-unwatched := $(patsubst %,tests/xdp/test_%.cc,exhaustion killed occupied permissions program queues recovery tuning xsk_open) \
+unwatched := $(patsubst %,tests/xdp/test_%.cc,bridge checksums exhaustion fallback helper killed many notice \
+                 occupied permissions priority program queues recovery soak spinning tuning xsk_open) \
              $(wildcard tests/live/*.cc)
 watched = $(if $(filter address%,$(SAN)),$(filter-out $(unwatched),$(1)),$(1))
 tests := $(call program,$(call watched,$(test_sources)))
@@ -311,7 +313,6 @@ $(OUT)/examples/%.o: examples/%.c $(OUT)/flags
 	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(c_flags) -Iinclude $(CFLAGS) -c $< -o $@
 
 # Where the helper is looked for unless an option says otherwise: known to two objects, which change with it.
-stage_path := $(if $(STAGE),$(STAGE),$(PREFIX)/libexec/wsxdp-stage)
 $(OUT)/lib/pipeline/processes.o $(OUT)/tools/wsxdp/doctor_helper.o: $(OUT)/stage_path
 $(OUT)/lib/pipeline/processes.o: lib_flags += -DWSXDP_STAGE_PATH='"$(stage_path)"'
 $(OUT)/tools/wsxdp/doctor_helper.o: host_flags += -DWSXDP_STAGE_PATH='"$(stage_path)"'

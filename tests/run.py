@@ -211,7 +211,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--seed', default='1')
     parser.add_argument('--only', default='')
-    parser.add_argument('--jobs', type=int, default=os.cpu_count() or 1)
+    # One more than there are processors: a third of the time programs wait.
+    parser.add_argument('--jobs', type=int, default=(os.cpu_count() or 1) + 1)
     parser.add_argument('--limit', type=float, default=0, help='seconds per program')
     parser.add_argument('--lines', type=int, default=120, help='of a failing program\'s output')
     parser.add_argument('programs', nargs='*')

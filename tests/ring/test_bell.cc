@@ -7,6 +7,7 @@
 #include "../../lib/ring/bell.h"
 #include "../../lib/ring/spsc.h"
 #include "../base/registry.h"
+#include <algorithm>
 #include <errno.h>
 #include <functional>
 #include <linux/futex.h>
@@ -295,7 +296,7 @@ TEST(asleep_costs_nothing) {
     print_message("asleep for a second: %.3f ms of CPU, %llu sleeps\n", static_cast<double>(used) / 1e6,
                   static_cast<unsigned long long>(loops));
     assert_in_range(loops, 1, ns_per_s / bell_sleep_max + 1);
-    assert_in_range(used, 0, ns_per_s / 100);
+    if (used > ns_per_s / 100) throw Late{used, ns_per_s / 100}; // a busy machine charges its own work, too
 }
 
 struct Slot {
@@ -574,7 +575,8 @@ TEST(two_stages_wake_each_other) {
         bounce(&words[1], &slots[1], &words[0], &slots[0], &a.sleeper, &to_b, count, true, &slow[0]);
         other.join();
         assert_int_equal(words[1].tail, count);
-        assert_true(a.sleeping.sleeps > count / 10 && b.sleeping.sleeps > count / 10);
+        const uint64_t fewer = std::min(a.sleeping.sleeps.load(), b.sleeping.sleeps.load());
+        if (fewer <= count / 10) throw Late{static_cast<int64_t>(fewer), static_cast<int64_t>(count / 10)};
         print_message("two stages, order %d: %llu and %llu sleeps, %llu and %llu long ones\n",
                       static_cast<int>(order), static_cast<unsigned long long>(a.sleeping.sleeps),
                       static_cast<unsigned long long>(b.sleeping.sleeps),
@@ -647,7 +649,9 @@ TEST(every_moment_of_lying_down) {
                       static_cast<unsigned long long>(found),
                       static_cast<unsigned long long>(pair.ringing.rings));
         assert_int_equal(lost, 0);
-        assert_true(pair.sleeping.sleeps + found > count / 100); // else nothing was looked for
+        // Fewer and nothing was looked for: the two threads were never on processors at the same time.
+        const uint64_t looks = pair.sleeping.sleeps + found;
+        if (looks <= count / 100) throw Late{static_cast<int64_t>(looks), static_cast<int64_t>(count / 100)};
     }
 }
 
