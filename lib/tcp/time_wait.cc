@@ -49,6 +49,7 @@ uint32_t place_of(const TimeWaitTable *t, const TcpTuple &tuple) { // where it i
 void remove_at(TimeWaitTable *t, uint32_t hole) {
     t->entries[hole] = TimeWait();
     t->count--;
+    t->removed++;
     for (uint32_t at = (hole + 1) & t->mask; !is_free(t->entries[at]); at = (at + 1) & t->mask) {
         uint32_t from_home = (at - home_of(t, t->entries[at].tuple)) & t->mask;
         if (from_home < ((at - hole) & t->mask)) continue;

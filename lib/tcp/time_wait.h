@@ -25,6 +25,7 @@ struct TimeWaitTable {
     uint32_t mask = 0;
     uint32_t count = 0;
     uint32_t evicted = 0;      // ended before their time because the table was full
+    uint64_t removed = 0;      // entries that are gone, for whatever reason
     Nanos next_expiry = never; // nothing expires before; may be early, after a repeated FIN
 };
 

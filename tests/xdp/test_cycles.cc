@@ -3,6 +3,11 @@
 // memory. endurance_runner does the same ten thousand times. And a table of TIME-WAIT that is full.
 #include "../../lib/link/xdp/host.h"
 #include "cycles.h"
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <netinet/ip.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 
 using namespace netns;
@@ -59,10 +64,11 @@ struct Waiting {
     Session session;
     uint64_t seen_most = 0;
 
-    static OptionList options() {
-        return World::options({{"close.timeout_ns", "4ms"}, {"xdp.time_wait_ns", "1h"}});
+    static OptionList options(const char *time_wait) {
+        return World::options({{"close.timeout_ns", "4ms"}, {"xdp.time_wait_ns", time_wait}});
     }
-    Waiting() : session(static_cast<const char *>(nullptr), options()) {
+    explicit Waiting(const char *time_wait = "1h")
+        : session(static_cast<const char *>(nullptr), options(time_wait)) {
         if (session.status != 0) fail_msg("open: %d %s", session.status, session.text.c_str());
     }
     uint32_t connect(const char *path) {
@@ -103,6 +109,52 @@ TEST(a_full_table_gives_back_the_oldest) {
     waiting.session.need(WSXDP_EVENT_OPEN, 8000, conn);
     assert_int_equal(waiting.session.send("still", WSXDP_TEXT, conn), 0);
     assert_string_equal(waiting.session.need(WSXDP_EVENT_MESSAGE, 8000, conn).data.c_str(), "still");
+}
+
+// Sends the first FIN of the server again, as if our acknowledgement had been lost.
+struct RepeatedFin {
+    static constexpr size_t port_at = sizeof(ether_header) + sizeof(iphdr);
+    int fd = -1;
+    std::string frame;
+    explicit RepeatedFin(const Namespace &where) {
+        Inside there(where);
+        sockaddr_ll address = {};
+        address.sll_family = AF_PACKET;
+        address.sll_protocol = htons(ETH_P_ALL); // those that leave as well
+        address.sll_ifindex = static_cast<int>(if_nametoindex("peer0"));
+        fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        assert_int_equal(bind(fd, reinterpret_cast<sockaddr *>(&address), sizeof address), 0);
+    }
+    ~RepeatedFin() { close(fd); }
+    bool record() {
+        char bytes[2048];
+        for (ssize_t n; frame.empty() && (n = recv(fd, bytes, sizeof bytes, 0)) > 0;) {
+            tcphdr tcp;
+            if (static_cast<size_t>(n) < port_at + sizeof tcp) continue;
+            memcpy(&tcp, bytes + port_at, sizeof tcp);
+            if (tcp.fin && ntohs(tcp.source) == Apart::port) frame.assign(bytes, static_cast<size_t>(n));
+        }
+        return !frame.empty();
+    }
+    void send() { assert_int_equal(::send(fd, frame.data(), frame.size(), 0), frame.size()); }
+};
+
+// Its TIME-WAIT begins again with each FIN that is repeated. Those of connections that ended after it are
+// over when they are over.
+TEST(a_repeated_fin_holds_no_other) {
+    need();
+    Waiting waiting("300ms");
+    RepeatedFin fin(waiting.world.veth.there);
+    waiting.end(1);
+    Session &session = waiting.session;
+    while (!fin.record()) session.poll(10);
+    waiting.end(8);
+    for (int i = 0; i < 100 && Counters(session)["tuples"] != 1; i++) {
+        fin.send();
+        session.poll(50);
+    }
+    assert_int_equal(Counters(session)["time_wait"], 1);
+    need_balance(session, 0);
 }
 
 struct DescriptorLimit {

@@ -96,12 +96,24 @@ bool xdp_release_oldest(XdpHost *h) {
     return true;
 }
 
-static void release_held(XdpHost *h, bool all) {
-    while (h->held_count != 0) {
-        const HeldTuple *oldest = &h->held[h->held_begin];
-        if (!all && time_wait_find(&h->tcp.time_wait, oldest->tuple) != nullptr) return;
-        xdp_release_oldest(h);
+static void release_held(XdpHost *h) {
+    while (xdp_release_oldest(h)) continue;
+}
+
+// Those whose TIME-WAIT is over. That need not be the oldest: a repeated FIN begins it again, and the table
+// drops the one that would end first, not the one that was held first.
+static void release_over(XdpHost *h) {
+    if (h->held_removed == h->tcp.time_wait.removed) return;
+    h->held_removed = h->tcp.time_wait.removed;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < h->held_count; i++) {
+        const HeldTuple held = h->held[(h->held_begin + i) & (h->options.time_wait - 1)];
+        if (time_wait_find(&h->tcp.time_wait, held.tuple) == nullptr)
+            xdp_release_tuple(h, held.tuple, held.holder);
+        else
+            h->held[(h->held_begin + kept++) & (h->options.time_wait - 1)] = held;
     }
+    h->held_count = kept;
 }
 
 void xdp_host_close(XdpHost *h) {
@@ -115,7 +127,7 @@ void xdp_host_close(XdpHost *h) {
     }
     if (h->nic.mode != NicMode::none) xdp_host_send(h, h->now, false);
     while (h->channel_count != 0) xdp_forget(h->channels[h->channel_count - 1]);
-    release_held(h, true);
+    release_held(h);
     xdp_host_watch(h, false);
     close_nic(h);
     deallocate(h->channels);
@@ -156,14 +168,14 @@ static void run_timers(XdpHost *h) {
         if (h->progress[i].stopped && h->next_look < h->deadline) h->deadline = h->next_look;
     if (h->held_count == 0) return;
     time_wait_expire(&h->tcp.time_wait, h->now);
-    release_held(h, false);
+    release_over(h);
     if (h->held_count != 0 && h->tcp.time_wait.next_expiry < h->deadline)
         h->deadline = h->tcp.time_wait.next_expiry;
 }
 
 // The interface vanished: when nothing of it is used any more, it can be opened anew.
 static void mend(XdpHost *h) {
-    release_held(h, true);
+    release_held(h);
     close_nic(h);
     h->broken = false;
 }
@@ -328,8 +340,10 @@ static bool serve(XdpHost *h, XdpChannel *channel, bool *left) {
     if (c->state == TcpState::time_wait && channel->installed) {
         tcp_retire(c, h->now);
         if (c->state != TcpState::closed) return true;
-        hold_tuple(h, channel);
+        // Else the time was over before it could be told.
+        if (time_wait_find(&h->tcp.time_wait, c->tuple) != nullptr) hold_tuple(h, channel);
         if (h->tcp.time_wait.next_expiry < h->deadline) h->deadline = h->tcp.time_wait.next_expiry;
+        if (h->tcp.time_wait.removed != h->held_removed) h->deadline = h->now; // another made room for it
     }
     if (c->state != TcpState::closed || c->send_reset) return true;
     xdp_forget(channel);

@@ -141,6 +141,7 @@ struct XdpHost {
     Nanos late_at = 0;
     HeldTuple *held = nullptr; // by age
     uint32_t held_begin = 0, held_count = 0;
+    uint64_t held_removed = 0; // what tcp.time_wait had removed when they were looked through
     SocketProgress progress[nic_queues_max];
     uint8_t *send_state = nullptr; // by frame: frame_owned, frame_queued
     FrameStamps *stamps = nullptr; // by frame
