@@ -36,7 +36,8 @@ struct Runner {
     int (*info)(Engine *e, uint32_t index, const char *what, Writer *out, bool *known);
     // Looks after who runs the stages and tells what happened to them; null: there is nobody to look after.
     size_t (*supervise)(Engine *e, Nanos now, wsxdp_event *events, size_t cap);
-    Nanos (*due)(const Engine *e); // when supervise has to be called at the latest
+    void (*watch)(Engine *e, Nanos now); // the looking alone, for who finds something in every poll
+    Nanos (*due)(const Engine *e);       // when supervise has to be called at the latest
 };
 extern const Runner inline_runner, thread_runner, process_runner;
 

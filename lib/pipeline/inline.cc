@@ -170,6 +170,6 @@ const Runner inline_runner = {inline_collect,  inline_flush,
                               inline_attach,   inline_retire,
                               nullptr,         inline_publish,
                               inline_info,     nullptr,
-                              nullptr};
+                              nullptr,         nullptr};
 
 } // namespace wx

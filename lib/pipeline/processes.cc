@@ -505,22 +505,23 @@ static void find_lost_flush(Engine *e) {
     }
 }
 
-static bool look(Engine *e, Nanos now) {
+static void look(Engine *e, Nanos now) {
     Helpers *h = e->helpers;
+    if (h->life != Life::running && h->life != Life::starting) return;
     const bool started = h->life == Life::starting;
-    if (!e->poller.ended && now - h->looked < look_interval) return false;
+    if (!e->poller.ended && now - h->looked < look_interval) return;
     h->looked = now;
     ErrorText cause;
     for (size_t i = 0; i < place_count(e); i++) {
         if (!is_dead(e, i, now, &cause)) continue;
         died(e, cause);
-        return true;
+        return;
     }
-    if (h->life != Life::running) return false;
+    if (h->life != Life::running) return;
     const char *broken = started ? nullptr : broken_word(e);
     if (broken == nullptr && (!started || connect_all(e))) {
         find_lost_flush(e);
-        return false;
+        return;
     }
     cause.begin(WSXDP_E_STAGE_DIED).add("the processes of the stages: ended, as ");
     if (broken != nullptr)
@@ -528,14 +529,13 @@ static bool look(Engine *e, Nanos now) {
     else
         cause.add("they do not take the connections");
     died(e, cause);
-    return true;
 }
 
 static size_t supervise(Engine *e, Nanos now, wsxdp_event *events, size_t cap) {
     Helpers *h = e->helpers;
     if (h->life == Life::running || h->life == Life::starting) {
         // What it published between our last look at the ring and its end comes first: with the next look.
-        (void)look(e, now);
+        look(e, now);
         return 0;
     }
     if (h->life == Life::telling) {
@@ -553,6 +553,6 @@ static Nanos due(const Engine *e) {
     return h->life == Life::telling ? 0 : h->due;
 }
 
-const Runner process_runner = remote_runner({blank, attach, retire, stop, supervise, due});
+const Runner process_runner = remote_runner({blank, attach, retire, stop, supervise, look, due});
 
 } // namespace wx

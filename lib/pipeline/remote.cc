@@ -270,6 +270,7 @@ size_t remote_collect(Engine *e, wsxdp_event *events, size_t cap, int64_t timeou
     // Here and not only when nothing is there: who always finds something needs a true clock as well.
     Nanos now = e->clock.monotonic(rounds_begin(&e->rounds));
     if (e->visible != nullptr) visible_round(e, now, false);
+    if (e->runner->watch != nullptr) e->runner->watch(e, now);
     const Nanos until = timeout_ns < 0 || timeout_ns > never - now ? never : now + timeout_ns;
     Nanos spin_until = now;
     if (e->rounds.wait == Wait::spin) spin_until = never;

@@ -38,6 +38,7 @@ struct RemoteParts {
     void (*retire)(Engine *e, uint32_t index, const ConnectionArea &area, Settings *settings);
     void (*stop)(Engine *e);
     size_t (*supervise)(Engine *e, Nanos now, wsxdp_event *events, size_t cap);
+    void (*watch)(Engine *e, Nanos now);
     Nanos (*due)(const Engine *e);
 };
 
@@ -70,7 +71,7 @@ constexpr Runner remote_runner(const RemoteParts &parts) {
     return {remote_collect,    remote_flush,    remote_told,         remote_released, remote_busy,
             remote_wants_room, remote_deadline, remote_before_sleep, remote_changes,  remote_allocations,
             remote_seat,       parts.blank,     parts.attach,        parts.retire,    parts.stop,
-            remote_publish,    remote_info,     parts.supervise,     parts.due};
+            remote_publish,    remote_info,     parts.supervise,     parts.watch,     parts.due};
 }
 
 } // namespace wx

@@ -118,6 +118,6 @@ static int attach(Engine *e, Connection *c, ErrorText *) {
     return WSXDP_OK;
 }
 
-const Runner thread_runner = remote_runner({blank, attach, remote_retire, stop, nullptr, nullptr});
+const Runner thread_runner = remote_runner({blank, attach, remote_retire, stop, nullptr, nullptr, nullptr});
 
 } // namespace wx
