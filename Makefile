@@ -185,8 +185,12 @@ placed := $(filter-out %/test_simulated %/test_spinning %/test_settings %/test_o
 twice := $(filter-out %/test_threads %/test_senders %/test_waiting %/test_resolving,$(placed))
 # What stands in for the system in this process is not in theirs.
 afar := $(filter-out %/test_resolving %/test_watching %/test_placement,$(placed))
-# A few of transport=xdp, since the stages are the same.
-placed_xdp := $(filter %/test_opening %/test_spinning %/test_peer_gone %/test_sharing,$(filter $(OUT)/tests/xdp/%,$(tests)))
+# Of transport=xdp those that have a handle and leave its inside alone; in one thread a few, since the stages are the same.
+placed_xdp := $(filter $(addprefix %/test_,checksums cycles exhaustion fallback many mtu notice occupied opening paths \
+                peer_gone permissions priority queues sharing tuning volume),$(filter $(OUT)/tests/xdp/%,$(tests)))
+folded_xdp := $(filter %/test_opening %/test_spinning %/test_peer_gone %/test_sharing,$(filter $(OUT)/tests/xdp/%,$(tests)))
+# In a process: root's children have all capabilities again, and may not name others' programs.
+afar_xdp := $(filter-out $(addprefix %/test_,cycles fallback occupied permissions),$(placed_xdp))
 in = $(addprefix $(1)$(comma),$(2))
 
 # ---- targets ----------------------------------------------------------------------------------
@@ -265,8 +269,8 @@ run-tests:
 	    $(call sanitized,address-undefined,$(replays) $(filter-out $(call program,$(unwatched)),$(tests))) \
 	    $(call sanitized,thread,$(filter-out $(twice),$(threaded))) \
 	    $(call in,threads,$(call sanitized,thread,$(placed))) \
-	    $(call in,thread,$(placed_xdp)) \
-	    $(call in,processes,$(afar) $(filter %/test_opening %/test_sharing,$(placed_xdp))) \
+	    $(call in,thread,$(folded_xdp)) $(call in,threads,$(placed_xdp)) \
+	    $(call in,processes,$(afar) $(afar_xdp)) \
 	    $(call in,process,$(filter %/test_many %/test_reconnecting %/test_tls_connect,$(afar))) \
 	    $(filter-out $(check_tests),$(script_tests))
 

@@ -11,8 +11,13 @@ struct Counters {
     Counters() = default;
     explicit Counters(const Session &session) {
         char text[4096] = "";
-        const int size = wsxdp_info(session.handle, WSXDP_ALL, "xdp.counters", text, sizeof text);
-        assert_in_range(size, 0, sizeof text - 1);
+        int size =
+            WSXDP_E_AGAIN; // who runs the stages elsewhere may be busy for longer than a fact is awaited
+        for (const int64_t until = now_ms() + 5000; size == WSXDP_E_AGAIN && now_ms() < until;) {
+            size = wsxdp_info(session.handle, WSXDP_ALL, "xdp.counters", text, sizeof text);
+            if (size == WSXDP_E_AGAIN) usleep(10000);
+        }
+        if (size < 0 || size >= static_cast<int>(sizeof text)) fail_msg("xdp.counters: %d", size);
         for (char *rest = nullptr, *word = strtok_r(text, " ", &rest); word;
              word = strtok_r(nullptr, " ", &rest)) {
             char *value = strchr(word, '=');

@@ -2,9 +2,11 @@
 // What a handle with transport=xdp holds at a moment, and whether that is what it should hold: frames in the
 // pools, tuples, descriptors, entries of BPF maps, memory. For tests that run long or often.
 #pragma once
+#include "../support/processes.h"
 #include "counters.h"
 #include <functional>
 #include <linux/bpf.h>
+#include <set>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -61,31 +63,47 @@ inline Counters need_balance(Session &session, uint64_t tuples, int64_t ms = 100
     }
 }
 
-// Entries of the hash maps that this process has open: the XDP program's tuples.
-inline size_t bpf_entries() {
+inline int bpf_call(int command, bpf_attr *attributes) {
+    return static_cast<int>(syscall(SYS_bpf, command, attributes, sizeof *attributes));
+}
+
+// By the map's number, so that it may be another process's.
+inline size_t entries_of_map(unsigned id) {
+    unsigned char key[256], next[256];
+    bpf_attr attributes;
+    memset(&attributes, 0, sizeof attributes);
+    attributes.map_id = id;
+    const int fd = bpf_call(BPF_MAP_GET_FD_BY_ID, &attributes);
+    if (fd < 0) return 0; // gone in between
+    memset(&attributes, 0, sizeof attributes);
+    attributes.map_fd = static_cast<unsigned>(fd);
+    attributes.next_key = reinterpret_cast<uintptr_t>(next);
     size_t count = 0;
-    for (int fd = 0; fd < 65536; fd++) {
-        char path[64], line[128];
-        snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
-        FILE *file = fopen(path, "re");
-        if (file == nullptr) {
-            if (fd > 1024) break;
-            continue;
-        }
-        unsigned type = 0;
-        while (fgets(line, sizeof line, file) && sscanf(line, "map_type: %u", &type) != 1) continue;
-        fclose(file);
-        if (type != BPF_MAP_TYPE_HASH) continue;
-        unsigned char key[256], next[256];
-        bpf_attr attributes;
-        memset(&attributes, 0, sizeof attributes);
-        attributes.map_fd = static_cast<unsigned>(fd);
-        attributes.next_key = reinterpret_cast<uintptr_t>(next);
-        for (; syscall(SYS_bpf, BPF_MAP_GET_NEXT_KEY, &attributes, sizeof attributes) == 0; count++) {
-            memcpy(key, next, sizeof key);
-            attributes.key = reinterpret_cast<uintptr_t>(key);
-        }
+    for (; bpf_call(BPF_MAP_GET_NEXT_KEY, &attributes) == 0; count++) {
+        memcpy(key, next, sizeof key);
+        attributes.key = reinterpret_cast<uintptr_t>(key);
     }
+    close(fd);
+    return count;
+}
+
+// Entries of the hash maps that this process and those that it started have open: the XDP program's tuples.
+inline size_t bpf_entries() {
+    std::set<unsigned> maps;
+    std::vector<pid_t> whose = helpers_of(getpid());
+    whose.push_back(getpid());
+    for (const pid_t pid : whose) {
+        const std::string folder = "/proc/" + std::to_string(pid) + "/fdinfo";
+        DIR *entries = opendir(folder.c_str());
+        while (const dirent *entry = entries ? readdir(entries) : nullptr) {
+            const std::string facts = read_file(folder + "/" + entry->d_name);
+            if (!contains(facts, "map_type:\t" + std::to_string(BPF_MAP_TYPE_HASH) + "\n")) continue;
+            maps.insert(static_cast<unsigned>(atoi(facts.c_str() + facts.find("map_id:\t") + 8)));
+        }
+        if (entries != nullptr) closedir(entries);
+    }
+    size_t count = 0;
+    for (const unsigned id : maps) count += entries_of_map(id);
     return count;
 }
 

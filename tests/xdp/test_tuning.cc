@@ -124,7 +124,8 @@ TEST(an_interface_that_was_down_is_tuned_again) {
     world.veth.here.run("ip link set xdp0 down");
     session.need(WSXDP_EVENT_NOTICE);
     world.veth.here.run("ip link set xdp0 up");
-    world.need_values(0, 0); // veth's NAPIs are new
+    // veth's NAPIs are new. Who runs the stages elsewhere may have been there already.
+    if (test_placement().empty()) world.need_values(0, 0);
     session.need(WSXDP_EVENT_NOTICE);
     world.need_values(2, 200000);
 }
@@ -261,7 +262,9 @@ static void trickles(const char *address, const OptionList &more, unsigned queue
     if (seen < most / 4) throw Late{seen, most / 4};
     assert_in_range(seen, most / 4, most);
     const uint64_t counted = Counters(session)["trickles"] - before;
-    assert_in_range(counted, seen, seen + static_cast<int>(queues));
+    // Who runs the stages elsewhere sends between our two looks as well, before as after.
+    const int64_t between = test_placement().empty() ? 0 : static_cast<int64_t>(queues);
+    assert_in_range(counted, seen - between, seen + static_cast<int64_t>(queues) + between);
     for (int i = 0; i < 20; i++) check_echo(session, "in between");
     wsxdp_close(session.handle, 0, 1000, "", 0);
     assert_int_equal(session.need(WSXDP_EVENT_CLOSE).error, 0);
