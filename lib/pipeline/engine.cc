@@ -94,7 +94,7 @@ static int set_up(Engine *e, Options *options, ErrorText *error) {
     if (status >= 0) status = check_placement(o, &placement, error);
     if (status < 0) return status;
     e->rounds.wait = static_cast<Wait>(o.integer(Option::wait));
-    if (e->rounds.wait == Wait::spin) settings_spinning(e->settings);
+    if (never_sleeps(e->rounds.wait)) settings_spinning(e->settings);
     e->rounds.spin_ns = o.integer(Option::wait_spin_ns);
     system_clock_open(&e->clock);
     if (system_random_open(&e->app_random) < 0) {
@@ -161,7 +161,7 @@ static int choose_settings(Engine *e, const Options *options, Settings **out, Er
         return WSXDP_E_MEMORY;
     }
     status = settings_new(copy, e->region.sizes.inbox_bytes, e->region.sizes.outbox_bytes, out, error);
-    if (status >= 0 && e->rounds.wait == Wait::spin) settings_spinning(*out);
+    if (status >= 0 && never_sleeps(e->rounds.wait)) settings_spinning(*out);
     return status;
 }
 

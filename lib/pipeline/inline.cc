@@ -4,6 +4,7 @@
 // per message; with many it asks first. Never touches a word that another thread writes, but for those by
 // which it is woken.
 #include "visible.h"
+#include <sched.h>
 
 namespace wx {
 
@@ -88,7 +89,7 @@ static int inline_info(Engine *e, uint32_t index, const char *what, Writer *out,
 
 // A round without asking the poller.
 static inline bool read_round(Engine *e, int tries) {
-    const bool moved = rounds_read(&e->rounds, tries, e->rounds.wait == Wait::spin && !e->fd_used);
+    const bool moved = rounds_read(&e->rounds, tries, never_sleeps(e->rounds.wait) && !e->fd_used);
     end_round(e);
     return moved;
 }
@@ -106,6 +107,7 @@ struct PollPlan {
     Nanos start;
     Nanos until;      // of the caller's timeout
     Nanos spin_until; // after this, sleep
+    Nanos yield_from; // after this, let others run between any two looks
     bool look_first;  // try without sleeping before the first sleep
 };
 
@@ -113,7 +115,8 @@ static inline PollPlan plan_poll(Engine *e, int64_t timeout_ns) {
     PollPlan plan;
     plan.start = e->clock.monotonic(e->clock.ticks());
     plan.until = timeout_ns < 0 || timeout_ns > never - plan.start ? never : plan.start + timeout_ns;
-    plan.spin_until = e->rounds.wait == Wait::spin ? never : plan.start;
+    plan.spin_until = never_sleeps(e->rounds.wait) ? never : plan.start;
+    plan.yield_from = e->rounds.wait == Wait::yield ? plan.start + e->rounds.spin_ns : never;
     if (e->rounds.wait == Wait::adaptive) plan.spin_until += e->rounds.spin_ns;
     plan.look_first = e->rounds.wait != Wait::sleep || timeout_ns == 0 || rounds_likely_more(&e->rounds) ||
                       inline_busy(e) || inline_wants_room(e);
@@ -147,7 +150,10 @@ static size_t run_until_event(Engine *e, wsxdp_event *events, size_t cap, int64_
         if (timeout_ns > 0 && now >= plan.until) return 0;
         look = timeout_ns == 0 || moved || now < plan.spin_until ||
                transport_has_silent_input(&e->stages.transport);
-        if (look && !moved && !read_directly) cpu_relax();
+        if (look && !moved && now >= plan.yield_from)
+            sched_yield();
+        else if (look && !moved && !read_directly)
+            cpu_relax();
     }
 }
 

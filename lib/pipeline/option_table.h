@@ -24,10 +24,13 @@
       "where the stages run; inline: in the caller's thread, inside wsxdp_poll; 'threads: transport+ws@N': " \
       "network, TLS and WebSocket in one thread of the handle's own, @N: on processor N only; "              \
       "'processes: transport+ws@N': in a process of its own")                                                \
-    X(wait, "wait", WX_CHOICE, WX_H, "adaptive", 0, 0, "", "spin|adaptive|sleep",                            \
-      "how wsxdp_poll waits: spin never sleeps, adaptive spins for wait.spin_ns first, sleep does not spin") \
+    X(wait, "wait", WX_CHOICE, WX_H, "adaptive", 0, 0, "", "spin|adaptive|sleep|yield",                      \
+      "how wsxdp_poll waits: spin never sleeps, adaptive spins for wait.spin_ns first, sleep does not "      \
+      "spin, "                                                                                               \
+      "yield spins for wait.spin_ns and then lets others run between any two looks; a place of a placement " \
+      "may wait in a way of its own: transport@2/spin")                                                      \
     X(wait_spin_ns, "wait.spin_ns", WX_INT, WX_H, "50us", 0, WX_HOUR_NS, "ns", "",                           \
-      "how long wait=adaptive spins before it sleeps")                                                       \
+      "how long wait=adaptive spins before it sleeps, wait=yield before it yields")                          \
     X(poller, "poller", WX_CHOICE, WX_H, "auto", 0, 0, "", "auto|epoll|poll",                                \
       "how sockets are waited for; poll needs no epoll, but then there is no wsxdp_fd and a wait costs "     \
       "more with many connections; auto: epoll, or poll where the system refuses epoll")                     \
@@ -54,6 +57,18 @@
       "the program that runs stages as a process, wsxdp-stage; empty: where `make install` puts it")         \
     X(stage_start_timeout_ns, "stage.start_timeout_ns", WX_INT, WX_H, "5s", 1000000, WX_HOUR_NS, "ns", "",   \
       "how long a stage's process may take to be ready")                                                     \
+    X(stage_restart, "stage.restart", WX_BOOL, WX_H, "yes", 0, 1, "", "",                                    \
+      "when a stage's process ends: start all of them again, and connect again as `reconnect` says; no: "    \
+      "the "                                                                                                 \
+      "connections and the handle end")                                                                      \
+    X(stage_silence_ns, "stage.silence_ns", WX_INT, WX_H, "10s", 0, WX_HOUR_NS, "ns", "",                    \
+      "a stage's process that has not run for so long, although it was woken, is killed and counts as "      \
+      "dead; "                                                                                               \
+      "0: never")                                                                                            \
+    X(stage_fifo, "stage.fifo", WX_INT, WX_H, "0", 0, 99, "", "",                                            \
+      "real-time priority (SCHED_FIFO) of the threads or processes that run stages; 0: none; a refusal is "  \
+      "a "                                                                                                   \
+      "NOTICE")                                                                                              \
     X(name, "name", WX_TEXT, WX_H, "", 0, 0, "", "",                                                         \
       "what `wsxdp top` finds the handle by; letters, digits and any of - . _")
 

@@ -48,13 +48,25 @@ static int read_cpu(ByteView text, ByteView whole, int *out, ErrorText *error) {
     return WSXDP_OK;
 }
 
+static int read_wait(ByteView text, ByteView whole, int8_t *out, ErrorText *error) {
+    static const char *const ways[] = {"spin", "adaptive", "sleep", "yield"}; // as the option's choices
+    for (int8_t i = 0; i < 4; i++)
+        if (equal(text, ByteView(ways[i]))) *out = i;
+    if (*out < 0)
+        return wrong(error, whole, "has no way to wait after /; there are spin, yield, adaptive and sleep");
+    return WSXDP_OK;
+}
+
 static int read_place(ByteView text, Placement *out, ErrorText *error) {
     if (out->count == places_max) return wrong(error, text, "is one place more than there are stages");
     Place *place = &out->places[out->count++];
     *place = Place();
-    ByteView rest = text;
+    ByteView wait = text;
+    ByteView rest = take_until(&wait, [](uint8_t c) { return c == '/'; });
+    const bool waits = rest.size < text.size;
+    const size_t before_wait = rest.size;
     ByteView stages = take_until(&rest, [](uint8_t c) { return c == '@'; });
-    const bool pinned = stages.size < text.size;
+    const bool pinned = stages.size < before_wait;
     while (stages.size != 0 || place->stages == 0) {
         const size_t before = stages.size;
         ByteView name = take_until(&stages, [](uint8_t c) { return c == '+'; });
@@ -68,7 +80,8 @@ static int read_place(ByteView text, Placement *out, ErrorText *error) {
             if (out->places[i].stages & bit) return wrong(error, text, "names a stage a second time");
         place->stages |= bit;
     }
-    return pinned ? read_cpu(rest, text, &place->cpu, error) : static_cast<int>(WSXDP_OK);
+    int status = waits ? read_wait(wait, text, &place->wait, error) : static_cast<int>(WSXDP_OK);
+    return pinned && status >= 0 ? read_cpu(rest, text, &place->cpu, error) : status;
 }
 
 int placement_parse(ByteView text, Placement *out, ErrorText *error) {

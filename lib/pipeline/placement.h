@@ -4,6 +4,8 @@
 //   inline                            every stage in the caller's thread
 //   threads | processes               every stage its own, unpinned
 //   threads: rx@0 tls@2 tx@4          a list: stages joined by + share a place, @N pins it to a processor
+//   processes: transport@2/spin ws    /spin, /yield, /adaptive or /sleep: how the place waits, if not as
+//   `wait`
 //
 // Stages: nic, transport, ws with transport=xdp; rx, tls, tx, ws with sockets, where `transport` stands for
 // rx, tls and tx in one place. The caller is always the app stage.
@@ -27,6 +29,7 @@ enum StageBit : uint32_t {
 struct Place {
     uint32_t stages = 0; // StageBits
     int cpu = -1;        // -1: not pinned
+    int8_t wait = -1;    // as the choices of the option `wait`; -1: as the handle's
 };
 
 constexpr size_t places_max = 6;        // every stage its own

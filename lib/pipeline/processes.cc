@@ -41,6 +41,13 @@ enum class Life : uint8_t {
     running,
     telling, // it is dead: the connections hear of it one by one
     waiting, // for the next start
+    ended,   // there will be none (stage.restart=no)
+};
+
+// That a process runs, as far as this side can see.
+struct Pulse {
+    uint64_t loops = 0; // as last seen
+    Nanos seen = 0;     // when that was new
 };
 
 struct Helpers {
@@ -55,7 +62,10 @@ struct Helpers {
     int64_t failures = 0; // in a row
     size_t telling = 0;
     size_t next_look = 0; // the connection whose words are looked at next
+    Pulse pulses[places_max];
+    Nanos pulse_due = never; // when they are looked at next
     bool error_told = false;
+    bool restart = true;
     ErrorText cause;
 };
 
@@ -147,6 +157,40 @@ static int start_all(Engine *e, ErrorText *error) {
     return status;
 }
 
+// A process that sleeps is woken to show that it can be. Seconds are fine for that: its end is noticed at
+// once.
+static void pulses_begin(Engine *e, Nanos now) {
+    Helpers *h = e->helpers;
+    const Nanos silence = e->settings->options->integer(Option::stage_silence_ns);
+    for (size_t i = 0; i < place_count(e); i++) {
+        h->pulses[i].loops = e->remote->places[i].words->counters.loops.load(std::memory_order_relaxed);
+        h->pulses[i].seen = now;
+    }
+    h->pulse_due = silence != 0 ? now + silence / 2 : never;
+}
+
+// Which of them has not run for stage.silence_ns although it was woken; places_max: none.
+static size_t find_silent(Engine *e, Nanos now) {
+    Helpers *h = e->helpers;
+    const Nanos silence = e->settings->options->integer(Option::stage_silence_ns);
+    // Nobody looked for a while, this process may have been stopped itself: they get their time from now on.
+    const bool late = now - h->pulse_due > silence / 2;
+    if (late) pulses_begin(e, now);
+    size_t silent = places_max;
+    h->pulse_due = now + silence / 2;
+    for (size_t i = 0; i < place_count(e); i++) {
+        Pulse *pulse = &h->pulses[i];
+        const uint64_t loops = e->remote->places[i].words->counters.loops.load(std::memory_order_relaxed);
+        if (loops != pulse->loops) pulse->seen = now;
+        pulse->loops = loops;
+        if (now - pulse->seen >= silence) silent = i;
+        if (pulse->seen + silence > now && pulse->seen + silence < h->pulse_due)
+            h->pulse_due = pulse->seen + silence;
+        e->remote->places[i].ringer.ring();
+    }
+    return silent;
+}
+
 static void unwatch(Engine *e) {
     for (HelperProcess &p : e->helpers->all) {
         if (p.control >= 0 && p.answers) poller_remove(&e->poller, p.control);
@@ -194,6 +238,7 @@ static int take_reply(Engine *e, size_t place, int timeout_ms, ErrorText *error)
     e->helpers->life = Life::running;
     e->helpers->failures = 0;
     e->helpers->due = never;
+    pulses_begin(e, monotonic_ns());
     return 1;
 }
 
@@ -219,6 +264,7 @@ int processes_open(Engine *e, const Placement &placement, ErrorText *error) {
         error->begin(WSXDP_E_MEMORY).add("opening: out of memory; lower connections.max");
         return WSXDP_E_MEMORY;
     }
+    h->restart = e->settings->options->integer(Option::stage_restart) != 0;
     e->region.side = RegionSide::app;
     int status = remote_open(e, placement, BellReach::machine, error);
     if (status < 0) return status;
@@ -286,6 +332,11 @@ static int attach(Engine *e, Connection *c, ErrorText *error) {
     free_secret_text(h->urls[c->index]);
     h->urls[c->index] = c->url_text;
     c->url_text = nullptr;
+    if (!h->restart && (h->life == Life::telling || h->life == Life::ended)) {
+        *error = h->cause;
+        error->add("; with stage.restart=no the handle ended with it: free it and open another");
+        return error->code;
+    }
     if (h->life != Life::running) return 1;
     int cause = send_connect(e, c->index, c->settings->options, nullptr);
     if (cause == 0 || cause == EPIPE) return 0; // its death is told by poll
@@ -402,7 +453,8 @@ static Nanos delay_of(const Helpers *h, const Settings *settings) {
 
 static bool goes_on(const Helpers *h, const AppConnection *a) {
     const Settings *s = a->settings;
-    if (a->close_asked || !s->reconnect || (a->epoch == 0 && !s->reconnect_initial)) return false;
+    if (!h->restart || a->close_asked || !s->reconnect || (a->epoch == 0 && !s->reconnect_initial))
+        return false;
     return s->max_attempts == 0 || h->failures <= s->max_attempts;
 }
 
@@ -518,6 +570,15 @@ static void look(Engine *e, Nanos now) {
         return;
     }
     if (h->life != Life::running) return;
+    const size_t silent = now >= h->pulse_due ? find_silent(e, now) : places_max;
+    if (silent != places_max) {
+        cause.begin(WSXDP_E_STAGE_DIED).add("the process of ").add(Role(e, silent).name());
+        cause.add(": killed, as it did not run for ");
+        cause.number(e->settings->options->integer(Option::stage_silence_ns) / ns_per_ms);
+        cause.add(" ms (stage.silence_ns)");
+        died(e, cause);
+        return;
+    }
     const char *broken = started ? nullptr : broken_word(e);
     if (broken == nullptr && (!started || connect_all(e))) {
         find_lost_flush(e);
@@ -541,8 +602,8 @@ static size_t supervise(Engine *e, Nanos now, wsxdp_event *events, size_t cap) {
     if (h->life == Life::telling) {
         const size_t filled = tell_all(e, events, cap);
         if (filled != 0) return filled;
-        h->life = Life::waiting;
-        h->due = now + delay_of(h, e->settings);
+        h->life = h->restart ? Life::waiting : Life::ended;
+        h->due = h->restart ? now + delay_of(h, e->settings) : never;
     }
     if (h->life == Life::waiting && now >= h->due) start_again(e);
     return 0;
@@ -550,7 +611,8 @@ static size_t supervise(Engine *e, Nanos now, wsxdp_event *events, size_t cap) {
 
 static Nanos due(const Engine *e) {
     const Helpers *h = e->helpers;
-    return h->life == Life::telling ? 0 : h->due;
+    if (h->life == Life::telling) return 0;
+    return h->life == Life::running ? h->pulse_due : h->due;
 }
 
 const Runner process_runner = remote_runner({blank, attach, retire, stop, supervise, look, due});

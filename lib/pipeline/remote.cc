@@ -273,7 +273,8 @@ size_t remote_collect(Engine *e, wsxdp_event *events, size_t cap, int64_t timeou
     if (e->runner->watch != nullptr) e->runner->watch(e, now);
     const Nanos until = timeout_ns < 0 || timeout_ns > never - now ? never : now + timeout_ns;
     Nanos spin_until = now;
-    if (e->rounds.wait == Wait::spin) spin_until = never;
+    if (never_sleeps(e->rounds.wait)) spin_until = never;
+    const Nanos yield_from = e->rounds.wait == Wait::yield ? now + e->rounds.spin_ns : never;
     if (e->rounds.wait == Wait::adaptive) spin_until += e->rounds.spin_ns;
     for (;;) {
         size_t filled = collect_now(e, events, cap);
@@ -288,7 +289,9 @@ size_t remote_collect(Engine *e, wsxdp_event *events, size_t cap, int64_t timeou
         if (e->visible != nullptr) visible_round(e, now, false);
         if (e->runner->supervise != nullptr) filled = e->runner->supervise(e, now, events, cap);
         if (filled != 0 || now >= until) return filled;
-        if (now < spin_until)
+        if (now >= yield_from)
+            sched_yield();
+        else if (now < spin_until)
             cpu_relax();
         else
             // A sender's message that found no room is tried again now and then: nothing tells of it.

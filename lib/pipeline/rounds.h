@@ -9,7 +9,9 @@
 
 namespace wx {
 
-enum class Wait : uint8_t { spin, adaptive, sleep };
+// As the choices of the option `wait`.
+enum class Wait : uint8_t { spin, adaptive, sleep, yield };
+inline bool never_sleeps(Wait wait) { return wait == Wait::spin || wait == Wait::yield; }
 
 // Up to this many connections are read without asking the poller first: a failed read costs about as much as
 // asking.

@@ -54,6 +54,14 @@ static int start_any(Engine *e, WorkerThread *w, int cpu, ErrorText *error) {
         pin_refused(cpu, cause, &e->remote->notice);
         cause = start(w, -1);
     }
+    const int64_t fifo = e->settings->options->integer(Option::stage_fifo);
+    sched_param priority;
+    memset(&priority, 0, sizeof priority);
+    priority.sched_priority = static_cast<int>(fifo);
+    if (cause == 0 && fifo != 0) {
+        const int refused = pthread_setschedparam(w->thread, SCHED_FIFO, &priority);
+        if (refused != 0) fifo_refused(fifo, refused, &e->remote->notice);
+    }
     if (cause == 0) return WSXDP_OK;
     error->begin(WSXDP_E_THREAD_START, cause).add("placement: starting a thread failed; raise the limit ");
     error->add("(ulimit -u): ").errno_name(cause);

@@ -6,6 +6,7 @@
 #include "worker.h"
 #include "../base/alloc.h"
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -132,7 +133,7 @@ static bool ws_round(Worker *w, bool sleeps, Nanos now) {
 static bool round(Worker *w, bool sleeps, Nanos now) {
     Rounds *r = &w->rounds;
     if (r->transport == nullptr) return ws_round(w, sleeps, now);
-    const bool spins = r->wait == Wait::spin;
+    const bool spins = never_sleeps(r->wait);
     if (!sleeps && rounds_direct(r)) return rounds_read(r, rounds_tries(r, spins), spins);
     const Nanos until = w->visible ? w->turn.until(never) : never;
     const bool moved = rounds_ask(r, sleeps, now, until, false, [w] { return stay_awake(w); });
@@ -199,6 +200,7 @@ void worker_run(Worker *w) {
         next = w->waiter.after(moved, now, t != nullptr ? transport_deadline(t) : never);
         if (next == WaitNext::sleep) wait_count(w->words->counters.sleeps);
         if (next == WaitNext::relax) cpu_relax();
+        if (next == WaitNext::yield) sched_yield();
         // In a process of its own, where others may have written; at the latest before nothing goes on.
         const bool due = next == WaitNext::sleep || now - looked >= words_look_interval;
         if (w->parent < 0 || !due) continue;
@@ -243,11 +245,14 @@ int worker_open(Worker *w, const Options &o, const Region &region, const WorkerP
     w->rounds.ws = (stages & stage_ws) != 0 ? &w->stages->ws : nullptr;
     w->rounds.poller = &w->poller;
     w->rounds.clock = &w->clock;
-    w->rounds.wait = static_cast<Wait>(o.integer(Option::wait));
+    const int8_t own = plan.placement.places[plan.place].wait;
+    w->rounds.wait = own >= 0 ? static_cast<Wait>(own) : static_cast<Wait>(o.integer(Option::wait));
     w->rounds.spin_ns = o.integer(Option::wait_spin_ns);
     WaitPlan wait;
-    wait.mode = w->rounds.wait == Wait::spin ? WaitMode::spin : WaitMode::adaptive;
-    wait.spin_ns = w->rounds.wait == Wait::adaptive ? w->rounds.spin_ns : 0;
+    static constexpr WaitMode modes[] = {WaitMode::spin, WaitMode::adaptive, WaitMode::adaptive,
+                                         WaitMode::yield};
+    wait.mode = modes[static_cast<size_t>(w->rounds.wait)];
+    wait.spin_ns = w->rounds.wait == Wait::sleep ? 0 : w->rounds.spin_ns;
     w->waiter.open(wait, &w->words->counters, w->clock.monotonic(w->clock.ticks()));
     open_bells(w, region, plan);
     return WSXDP_OK;
@@ -259,6 +264,12 @@ void worker_close(Worker *w) { poller_close(&w->poller); }
 void pin_refused(int cpu, int cause, ErrorText *notice) {
     notice->begin(WSXDP_E_THREAD_START, cause).add("placement: processor ").number(cpu);
     notice->add(" cannot be used by this process (see nproc and taskset -p); its stages run unpinned");
+}
+
+void fifo_refused(int64_t priority, int cause, ErrorText *notice) {
+    notice->begin(WSXDP_E_THREAD_START, cause).add("placement: stage.fifo=").number(priority);
+    notice->add(": SCHED_FIFO was refused (").errno_name(cause);
+    notice->add("); it takes cap_sys_nice or a limit (ulimit -r); its stages run without");
 }
 
 } // namespace wx

@@ -55,5 +55,7 @@ void worker_close(Worker *w);
 void worker_run(Worker *w);
 // The processor that was asked for cannot be had, which is no error.
 void pin_refused(int cpu, int cause, ErrorText *notice);
+// Nor the priority.
+void fifo_refused(int64_t priority, int cause, ErrorText *notice);
 
 } // namespace wx

@@ -25,7 +25,7 @@ static Settings *share_settings(Host *host, Options *options, ErrorText *error) 
     Settings *settings = nullptr;
     const RegionSizes &sizes = host->region.sizes;
     if (settings_new(options, sizes.inbox_bytes, sizes.outbox_bytes, &settings, error) < 0) return nullptr;
-    if (host->worker.rounds.wait == Wait::spin) settings_spinning(settings);
+    if (never_sleeps(host->worker.rounds.wait)) settings_spinning(settings);
     return settings;
 }
 
@@ -119,6 +119,13 @@ static void pin(int cpu, ErrorText *notice) {
     if (sched_setaffinity(0, sizeof set, &set) != 0) pin_refused(cpu, errno, notice);
 }
 
+static void raise(int64_t priority, ErrorText *notice) {
+    sched_param wanted = {};
+    wanted.sched_priority = static_cast<int>(priority);
+    if (priority != 0 && sched_setscheduler(0, SCHED_FIFO, &wanted) != 0)
+        fifo_refused(priority, errno, notice);
+}
+
 static int open_stages(Host *host, const StageStart &start, const int *fds, ErrorText *error) {
     const Options &options = *host->settings->options;
     WorkerPlan plan;
@@ -168,6 +175,7 @@ int host_open(Host *host, const StageStart &start, const int *fds, ErrorText *er
     int cause = poller_watch_end(&host->worker.poller, host->parent);
     if (cause != 0) return poller_explain(&host->worker.poller, cause, error);
     pin(start.placement.places[start.place].cpu, error);
+    raise(host->settings->options->integer(Option::stage_fifo), error);
     return WSXDP_OK;
 }
 
