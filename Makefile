@@ -271,6 +271,8 @@ run-tests:
 	    $(call in,threads,$(call sanitized,thread,$(placed))) \
 	    $(call in,thread,$(folded_xdp)) $(call in,threads,$(placed_xdp)) \
 	    $(call in,processes,$(afar) $(afar_xdp)) \
+	    $(call in,threads,$(filter %/test_echo_servers.py %/test_xdp_servers.py,$(script_tests))) \
+	    $(call in,processes,$(filter %/test_echo_servers.py %/test_xdp_ways.py,$(script_tests))) \
 	    $(call in,process,$(filter %/test_many %/test_reconnecting %/test_tls_connect,$(afar))) \
 	    $(filter-out $(check_tests),$(script_tests))
 

@@ -91,16 +91,32 @@ def command_of(path, python, no_aslr):
     return command
 
 
-def left_behind(group):
-    """Whether processes of the program's group outlive it; if so they are ended."""
-    until = time.monotonic() + LEFT_BEHIND_S
-    while time.monotonic() < until:
+def session_members(session):
+    """Processes that are there and not only to be waited for; also those with a group of their own."""
+    for name in filter(str.isdigit, os.listdir('/proc')):
         try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return False
+            with open('/proc/%s/stat' % name, 'rb') as file:
+                fields = file.read().rpartition(b')')[2].split()
+        except OSError:  # it has ended
+            continue
+        if int(fields[3]) == session and fields[0] not in b'ZX':
+            yield int(name)
+
+
+def left_behind(session):
+    """Whether processes of the program's session outlive it; if so they are ended."""
+    until = time.monotonic() + LEFT_BEHIND_S
+    while list(session_members(session)):
+        if time.monotonic() >= until:
+            break
         time.sleep(0.02)
-    os.killpg(group, signal.SIGKILL)
+    else:
+        return False
+    for pid in session_members(session):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
     return True
 
 

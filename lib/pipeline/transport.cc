@@ -23,13 +23,9 @@ void transport_flush(Transport *t, Connection *c) {
 
 static bool drain_requests(Transport *t) {
     bool moved = false;
-    while (const CommandSlot *slot = t->commands.front()) {
-        CommandSlot copy = *slot; // the other side could change it under our checks
-        t->commands.pop();
-        keep_on_command(t, copy);
-        moved = true;
-    }
-    t->commands.release();
+    // Before the look at ws: what it told before the app was asked for this lies there, and goes out first. A
+    // pong that came before a message is not overtaken by the answer to that message.
+    uint64_t asked = t->commands.ready();
     while (const ControlSlot *slot = t->control.front()) {
         ControlSlot copy = *slot;
         t->control.pop();
@@ -37,6 +33,15 @@ static bool drain_requests(Transport *t) {
         moved = true;
     }
     t->control.release();
+    for (; asked != 0; asked--) {
+        const CommandSlot *slot = t->commands.front();
+        if (slot == nullptr) break;
+        CommandSlot copy = *slot; // the other side could change it under our checks
+        t->commands.pop();
+        keep_on_command(t, copy);
+        moved = true;
+    }
+    t->commands.release();
     return moved;
 }
 

@@ -24,30 +24,15 @@ PLACEMENTS = ("inline", "threads: transport+ws", "processes: transport+ws")
 LIMIT_S = 60
 GONE_S = 3  # a helper whose program has ended closes its sockets and ends
 
+sys.path.insert(0, os.path.join(ROOT, "tests"))
+import cases  # noqa: E402
 
-def main():
-    """Runs the test cases of the calling file; the last line is what tests/run.py counts."""
-    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(
-        unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"]))
-    failed, skipped = len(result.failures) + len(result.errors), len(result.skipped)
-    for case, reason in result.skipped:
-        print(f"SKIP {case}: {reason}")
-    print(f"{max(0, result.testsRun - failed - skipped)} passed, {failed} failed, {skipped} skipped")
-    sys.exit(1 if failed else 0)
-
-
-def libraries():
-    """What a program with the archive in it is linked with."""
-    symbols = subprocess.run(["nm", "-u", os.path.join(BUILD, "libwsxdp.a")], capture_output=True, text=True,
-                             check=True).stdout
-    tls = ["-lssl", "-lcrypto"] if " SSL_" in symbols or " EVP_" in symbols else []
-    return tls + (["-lxdp", "-lbpf"] if " bpf_" in symbols else []) + ["-lz", "-pthread"]
+main = cases.main
 
 
 def build_c(target):
-    subprocess.run([*CC, "-std=gnu99", "-Wall", "-Wextra", "-O1", "-g", "-I", os.path.join(ROOT, "include"),
-                    "-o", target, os.path.join(HERE, "host.c"), os.path.join(BUILD, "libwsxdp.a"), *libraries()],
-                   check=True)
+    subprocess.run([*CC, "-std=gnu99", "-Wall", "-Wextra", "-O1", "-g", "-I", os.path.join(ROOT, "include"), "-o", target,
+                    os.path.join(HERE, "host.c"), os.path.join(BUILD, "libwsxdp.a"), *cases.libraries(BUILD)], check=True)
 
 
 def build_go(target):
@@ -55,7 +40,7 @@ def build_go(target):
     settings = {"CGO_ENABLED": "1", "GO111MODULE": "off", "GOFLAGS": "", "GOPROXY": "off", "GOTOOLCHAIN": "local",
                 "GOCACHE": os.path.join(BUILD, "go-cache"), "CC": " ".join(CC),
                 "CGO_CFLAGS": "-O1 -Wno-unused-function -I" + os.path.join(ROOT, "include"),
-                "CGO_LDFLAGS": " ".join([os.path.join(BUILD, "libwsxdp.a"), *libraries()])}
+                "CGO_LDFLAGS": " ".join([os.path.join(BUILD, "libwsxdp.a"), *cases.libraries(BUILD)])}
     subprocess.run(["go", "build", "-o", target, "main.go"], cwd=os.path.join(HERE, "go"),
                    env={**os.environ, **settings}, check=True)
 

@@ -26,7 +26,7 @@ def must(result, what):
 
 def unavailable():
     """What is missing for a client over AF_XDP between namespaces; None: nothing."""
-    if not support.xdp_libraries():
+    if "-lbpf" not in support.cases.libraries(support.BUILD):
         return "the library is built without XDP"
     if os.geteuid() != 0:
         return "network namespaces with veth, and AF_XDP, need root"

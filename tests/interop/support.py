@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -23,21 +22,15 @@ LIMIT_S = 60
 # Room for the largest messages here.
 BIG = ("inbox.bytes=64MiB", "outbox.bytes=64MiB")
 
-sys.path.insert(0, os.path.join(ROOT, "tools/simulator"))
+sys.path[:0] = [os.path.join(ROOT, "tools/simulator"), os.path.join(ROOT, "tests")]
+import cases  # noqa: E402
 import certificates  # noqa: E402
 
 
 def main():
-    """Runs the test cases of the calling file; the last line is what tests/run.py counts."""
+    """As cases.main, with what all of them use."""
     with Workshop.make():
-        result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(
-            unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"]))
-    failed, skipped = len(result.failures) + len(result.errors), len(result.skipped)
-    for case, reason in result.skipped:
-        print(f"SKIP {case}: {reason}")
-    # Each part of a case that fails is counted, so that there may be more of them than cases.
-    print(f"{max(0, result.testsRun - failed - skipped)} passed, {failed} failed, {skipped} skipped")
-    sys.exit(1 if failed else 0)
+        cases.main()
 
 
 class Place:
@@ -59,12 +52,6 @@ LOOPBACK = Place()
 NAMES = ("localhost", "127.0.0.1", "10.77.0.2", "fd77::2")
 
 
-def xdp_libraries():
-    """What a program with the library in it is linked with for AF_XDP's sake; nothing where it was built without."""
-    symbols = subprocess.run(["nm", "-u", os.path.join(BUILD, "libwsxdp.a")], capture_output=True, text=True, check=True)
-    return ["-lxdp", "-lbpf"] if " bpf_" in symbols.stdout else []
-
-
 class Workshop:
     """A temporary directory with the programs and certificates that the tests use; made once."""
     directory = client = ca = certificate = key = None
@@ -75,15 +62,22 @@ class Workshop:
         with tempfile.TemporaryDirectory() as cls.directory:
             cls.client = os.path.join(cls.directory, "client")
             subprocess.run([*CXX, "-std=c++17", "-O1", "-I", os.path.join(ROOT, "include"), "-o", cls.client,
-                            os.path.join(HERE, "client.cc"), os.path.join(BUILD, "libwsxdp.a"), "-lssl", "-lcrypto",
-                            *xdp_libraries(), "-lz", "-pthread"], check=True)
+                            os.path.join(HERE, "client.cc"), os.path.join(BUILD, "libwsxdp.a"),
+                            *cases.libraries(BUILD)], check=True)
             cls.ca, cls.certificate, cls.key = certificates.make(cls.directory, NAMES)
             yield
 
 
+def client_command(url, *words):
+    """The client program, with its stages where tests/run.py says."""
+    placement = os.environ.get("WSXDP_PLACEMENT")
+    where = [f"placement={placement}", "stage.path=" + os.path.join(BUILD, "wsxdp-stage")] if placement else []
+    return [Workshop.client, url, *where, *words]
+
+
 def client(url, *words):
     """Runs the client program; returns its output, or raises what it says."""
-    run = subprocess.run([Workshop.client, url, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+    run = subprocess.run(client_command(url, *words), stdin=subprocess.DEVNULL, capture_output=True, text=True,
                          errors="replace", timeout=LIMIT_S)
     if run.returncode != 0:
         raise AssertionError(f"{url} {' '.join(words)[:300]}:\n{run.stdout}{run.stderr}")

@@ -43,7 +43,7 @@ class Road:
 
 def run(road, case, *options):
     room = support.BIG if case.id.startswith("9.") else ()  # only there a message can be larger than the defaults
-    command = [support.Workshop.client, road.url, *room, *road.options, *options, "deflate=yes", "--", "serve"]
+    command = support.client_command(road.url, *room, *road.options, *options, "deflate=yes", "--", "serve")
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace")
     try:
         stream, _ = road.listener.accept()

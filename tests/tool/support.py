@@ -18,7 +18,6 @@ import tempfile
 import termios
 import threading
 import time
-import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 WSXDP = os.path.join(ROOT, os.environ.get("BUILD", "build"), "wsxdp")
@@ -26,20 +25,12 @@ EXCHANGE = os.path.join(ROOT, "tools/simulator/exchange.py")
 PYTHON = os.environ.get("PYTHON", "/usr/bin/python3")
 LIMIT_S = 20
 
-sys.path.insert(0, os.path.join(ROOT, "tools/simulator"))
+sys.path[:0] = [os.path.join(ROOT, "tools/simulator"), os.path.join(ROOT, "tests")]
+import cases  # noqa: E402
 import certificates  # noqa: E402
 
 
-def main():
-    """Runs the test cases of the calling file; the last line is what tests/run.py counts."""
-    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(
-        unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"])
-    )
-    failed = len(result.failures) + len(result.errors)
-    skipped = len(result.skipped)
-    print(f"{result.testsRun - failed - skipped} passed, {failed} failed, {skipped} skipped")
-    sys.exit(1 if failed else 0)
-
+main = cases.main
 
 # ---- the command ----
 
