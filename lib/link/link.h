@@ -48,6 +48,10 @@ struct Channel {
     void *state = nullptr; // backend's own
     bool stamped = false;  // reads ask for time stamps
     bool polled = false;   // fd is in the poller
+    // Of a link with `watch`: the socket is read, or written, right here, and its descriptor waited on for
+    // that.
+    bool reads_here = false;
+    bool writes_here = false;
 };
 
 struct LinkBackend {
