@@ -179,8 +179,11 @@ threaded := $(filter-out $(single),$(filter $(addprefix $(OUT)/tests/,ring/% lin
 
 # What runs again with the stages elsewhere; the others look into a handle, need none or say so.
 placed := $(filter-out %/test_simulated %/test_spinning %/test_settings %/test_options %/test_redirect_race %/test_process \
-              %/test_chaos %/test_last_words %/test_spawning %/test_stage_options,\
+              %/test_chaos %/test_last_words %/test_spawning %/test_stage_options %/test_relay,\
               $(filter $(OUT)/tests/pipeline/%,$(tests)))
+# And a few with rx, tls and tx apart, which test_relay looks into.
+relayed := $(filter %/test_backpressure %/test_closing %/test_many %/test_reconnecting %/test_sending %/test_timeouts \
+                    %/test_tls_connect %/test_unix_socket,$(placed))
 # With the stages in threads of their own the race detector sees all that it sees without, but for who calls in.
 twice := $(filter-out %/test_threads %/test_senders %/test_waiting %/test_resolving,$(placed))
 # What stands in for the system in this process is not in theirs.
@@ -273,6 +276,11 @@ run-tests:
 	    $(call in,processes,$(afar) $(afar_xdp)) \
 	    $(call in,threads,$(filter %/test_echo_servers.py %/test_xdp_servers.py,$(script_tests))) \
 	    $(call in,processes,$(filter %/test_echo_servers.py %/test_xdp_ways.py,$(script_tests))) \
+	    $(call in,rxws,$(call sanitized,thread,$(relayed))) \
+	    $(call in,rxtx,$(call sanitized,thread,$(filter %/test_closing %/test_many %/test_tls_connect,$(relayed)))) \
+	    $(call in,tlstx,$(filter %/test_backpressure %/test_tls_connect,$(relayed))) \
+	    $(call in,fold,$(filter %/test_closing %/test_sending,$(relayed))) \
+	    $(call in,rx,$(filter %/test_keepalive %/test_watching %/test_proxies %/test_eyeballs,$(placed))) \
 	    $(call in,process,$(filter %/test_many %/test_reconnecting %/test_tls_connect,$(afar))) \
 	    $(filter-out $(check_tests),$(script_tests))
 

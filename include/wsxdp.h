@@ -227,7 +227,7 @@ typedef struct wsxdp_event {
     int64_t kernel_last_ns;
     int64_t poll_first_ns;      /* taken from the kernel or the RX ring by us */
     int64_t poll_last_ns;
-    int64_t transport_last_ns;  /* TCP segment processed (xdp); equal to poll on sockets */
+    int64_t transport_last_ns;  /* TCP segment processed (xdp); taken from the stage rx; else equal to poll */
     int64_t tls_last_ns;        /* TLS record opened; 0 without TLS */
     int64_t parse_ns;           /* WebSocket frames parsed, message complete */
     uint64_t sequence;          /* counts the messages of this connection from 1, never reset */

@@ -8,7 +8,8 @@ reasons of those that skipped; the totals are the last line. A program fails tha
 outlives its limit, or leaves a process behind. A skip is a failure too, unless WSXDP_ALLOW_SKIP is set: on a
 machine that has what `make deps` installs nothing needs to be skipped.
 Programs with _excl in their name run alone, after the others. `threads,PROGRAM` and `processes,PROGRAM` run it with
-each stage of every handle in a thread or a process of its own, `thread,` and `process,` with all of them in one
+each stage of every handle in a thread or a process of its own, `thread,` and `process,` with all of them in one, `rx,`,
+`rxws,`, `rxtx,`, `tlstx,` and `fold,` with rx, tls and tx in threads as PLACEMENTS says
 (tests/pipeline/session.h reads the placement from the environment).
 """
 import argparse
@@ -47,6 +48,8 @@ class Result:
 
 
 PLACEMENTS = {'threads': 'threads: transport ws', 'thread': 'threads: transport+ws',
+              'rx': 'threads: rx tls tx', 'rxws': 'threads: rx tls ws tx', 'rxtx': 'threads: rx tx',
+              'tlstx': 'threads: rx tls+tx ws', 'fold': 'threads: rx+tx+ws tls',
               'processes': 'processes: transport ws', 'process': 'processes: transport+ws'}
 
 

@@ -63,7 +63,7 @@ static void no_address(Connection *c) {
 
 const LinkBackend *connect_link(const Transport *t, const Connection *c) {
     if (c->url.scheme == Scheme::echo) return &echo_link;
-    return c->url.scheme == Scheme::ws_unix || c->fell_back ? &socket_link : t->link;
+    return c->url.scheme == Scheme::ws_unix || c->fell_back ? t->sockets : t->link;
 }
 
 static void close_race(Transport *t, Race *race) {
@@ -94,7 +94,7 @@ static void start_race(Transport *t, Connection *c);
 static bool fall_back(Transport *t, Connection *c, int code) {
     bool link = (code <= WSXDP_E_XDP_INTERFACE && code >= WSXDP_E_XDP_PORTS) || code == WSXDP_E_PERMISSION ||
                 code == WSXDP_E_UNSUPPORTED;
-    if (!link || !c->settings->fallback || connect_link(t, c) == &socket_link) return false;
+    if (!link || !c->settings->fallback || connect_link(t, c) == t->sockets) return false;
     c->fell_back = true;
     ErrorText text = c->error;
     text.add("; going on with sockets (fallback=socket)");

@@ -23,7 +23,7 @@ static void socket_address(const Connection &c, bool peer, Writer *out) {
 }
 
 static bool by_driver(const Transport *t, const Connection *c) {
-    return t->driver != nullptr && connect_link(t, c) == t->link;
+    return t->driver != nullptr && connect_link(t, c) == t->link && t->link != t->sockets;
 }
 
 static bool begins_with(ByteView text, const char *prefix) {

@@ -21,13 +21,24 @@ static int check_supported(const Options &o, ErrorText *error) {
     return WSXDP_OK;
 }
 
-// Transport as a whole and ws, apart or together, is what there is so far; with xdp transport does what nic
-// would.
+// What one process opens no other can read: sockets are whole where they are.
+static int check_sockets(const Options &o, const Placement &placement, ErrorText *error) {
+    uint32_t here = 0;
+    for (size_t i = 0; i < placement.count; i++) here |= placement.places[i].stages;
+    if (placement.kind == PlacementKind::threads || (here & (stage_rx | stage_tls | stage_tx)) == 0)
+        return WSXDP_OK;
+    error->begin(WSXDP_E_UNSUPPORTED).add("option placement=").add(o.text(Option::placement));
+    error->add(": a socket's descriptor belongs to one process; name transport there, or use threads");
+    return WSXDP_E_UNSUPPORTED;
+}
+
+// Of xdp, transport as a whole and ws, apart or together, is what there is so far; it does what nic would.
 static int check_placement(const Options &o, Placement *placement, ErrorText *error) {
     int status = placement_parse(ByteView(o.text(Option::placement)), placement, error);
     if (status >= 0)
         status = placement_complete(placement, o.integer(Option::transport) == transport_xdp, error);
     if (status < 0 || placement->kind == PlacementKind::inline_) return status;
+    if (o.integer(Option::transport) != transport_xdp) return check_sockets(o, *placement, error);
     constexpr uint32_t whole = stage_transport | stage_ws, nic = stage_nic;
     uint32_t here = 0;
     bool apart = false;

@@ -62,7 +62,9 @@ void watch(Transport *t, Connection *c, bool read, bool write) {
     if (!c->registered) return; // without a descriptor every step looks
     if (c->channel.backend->watch != nullptr) {
         c->channel.backend->watch(&c->channel, c->index, read, write);
-        return;
+        if (!channel_is_here(c->channel)) return;
+        read = read && c->channel.reads_here;
+        write = write && c->channel.writes_here;
     }
     int cause = poller_change(t->poller, c->channel.fd, c->index, read, write);
     if (cause == 0) return;
@@ -75,9 +77,12 @@ void watch(Transport *t, Connection *c, bool read, bool write) {
 int channel_add(Transport *t, Channel *channel, uint64_t tag, bool read, bool write) {
     if (channel->backend->watch != nullptr) {
         channel->backend->watch(channel, tag, read, write);
-        return 0;
+        if (!channel_is_here(*channel)) return 0;
+        read = read && channel->reads_here;
+        write = write && channel->writes_here;
     }
-    int cause = poller_add(t->poller, channel->fd, tag, read, write);
+    // With neither it enters when there is something to wait for.
+    int cause = read || write ? poller_add(t->poller, channel->fd, tag, read, write) : 0;
     channel->polled = cause == 0;
     t->polled_count += channel->polled;
     return cause;

@@ -23,6 +23,8 @@
     X(placement, "placement", WX_TEXT, WX_H, "inline", 0, 0, "", "",                                         \
       "where the stages run; inline: in the caller's thread, inside wsxdp_poll; 'threads: transport+ws@N': " \
       "network, TLS and WebSocket in one thread of the handle's own, @N: on processor N only; "              \
+      "'threads: rx@0 tls@2 tx@4': with sockets, receiving, TLS and sending in a thread each, ws (unless "   \
+      "named) with tls; 'threads: rx tx': tls and ws with rx; "                                              \
       "'processes: transport+ws@N': in a process of its own")                                                \
     X(wait, "wait", WX_CHOICE, WX_H, "adaptive", 0, 0, "", "spin|adaptive|sleep|yield",                      \
       "how wsxdp_poll waits: spin never sleeps, adaptive spins for wait.spin_ns first, sleep does not "      \

@@ -119,6 +119,22 @@ static void add_place(Placement *placement, uint32_t stages) {
     placement->places[placement->count++].stages = stages;
 }
 
+static Place *place_with(Placement *placement, uint32_t bits) {
+    for (size_t i = 0; i < placement->count; i++)
+        if (placement->places[i].stages & bits) return &placement->places[i];
+    return nullptr;
+}
+
+// The list names transport or rx.
+static void complete_sockets(Placement *placement) {
+    constexpr uint32_t whole = stage_rx | stage_tls | stage_tx;
+    if (!named(placement, stage_lead)) place_with(placement, stage_rx)->stages |= stage_tls;
+    Place *lead = place_with(placement, stage_lead);
+    if (!named(placement, stage_transport | stage_tx)) lead->stages |= stage_tx;
+    if (!named(placement, stage_ws)) lead->stages |= stage_ws;
+    if ((lead->stages & whole) == whole) lead->stages = (lead->stages & ~whole) | stage_transport;
+}
+
 int placement_complete(Placement *placement, bool xdp, ErrorText *error) {
     if (placement->kind == PlacementKind::inline_) return WSXDP_OK;
     constexpr uint32_t socket_stages = stage_rx | stage_tls | stage_tx;
@@ -142,6 +158,7 @@ int placement_complete(Placement *placement, bool xdp, ErrorText *error) {
         return WSXDP_E_INVALID;
     }
     error->clear();
+    if (!xdp) complete_sockets(placement);
     return WSXDP_OK;
 }
 

@@ -8,7 +8,9 @@
 //   `wait`
 //
 // Stages: nic, transport, ws with transport=xdp; rx, tls, tx, ws with sockets, where `transport` stands for
-// rx, tls and tx in one place. The caller is always the app stage.
+// rx, tls and tx in one place. tls is also the way from URL to open, whether there is TLS or not. What a list
+// of sockets' stages leaves out joins others: tls joins rx, tx and ws join tls. The caller is always the app
+// stage.
 #pragma once
 #include "../base/bytes.h"
 #include "../base/status.h"
@@ -25,6 +27,9 @@ enum StageBit : uint32_t {
     stage_tx = 16,
     stage_ws = 32,
 };
+
+// Whose place has the transport stage: rx and tx, where they are apart, only carry bytes to it and from it.
+constexpr uint32_t stage_lead = stage_transport | stage_tls;
 
 struct Place {
     uint32_t stages = 0; // StageBits
@@ -44,7 +49,7 @@ struct Placement {
 // E_INVALID with a sentence that says where and what is possible.
 int placement_parse(ByteView text, Placement *out, ErrorText *error);
 // Checks the stages against the transport (every one once, none of the other's) and fills in what a list may
-// leave out.
+// leave out; rx, tls and tx in one place become transport.
 int placement_complete(Placement *placement, bool xdp, ErrorText *error);
 
 } // namespace wx

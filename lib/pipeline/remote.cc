@@ -197,7 +197,7 @@ int remote_open(Engine *e, const Placement &placement, BellReach reach, ErrorTex
     for (size_t i = 0; i < placement.count; i++) {
         r->places[i].words = shared_place(e->region, i);
         r->places[i].seats = shared_seats(e->region, i);
-        if ((placement.places[i].stages & stage_transport) != 0) r->transport = &r->places[i];
+        if ((placement.places[i].stages & stage_lead) != 0) r->transport = &r->places[i];
         r->bells[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
         if (r->bells[i] >= 0) continue;
         const int cause = errno;
@@ -322,8 +322,10 @@ static bool ask(RemotePlace *place, Question::Kind kind, uint32_t index, const c
 }
 
 void remote_publish(Engine *e, uint32_t index) {
+    constexpr uint32_t tell = stage_lead | stage_ws; // who else has nothing to tell
     for (size_t i = 0; i < e->remote->placement.count; i++)
-        (void)ask(&e->remote->places[i], Question::Kind::publish, index, "");
+        if ((e->remote->placement.places[i].stages & tell) != 0)
+            (void)ask(&e->remote->places[i], Question::Kind::publish, index, "");
 }
 
 int remote_info(Engine *e, uint32_t index, const char *what, Writer *out, bool *known) {

@@ -99,6 +99,16 @@ int ws_open(Stages *s, const Region &region, const Clock *clock, ErrorText *erro
     return WSXDP_OK;
 }
 
+int transport_relay(Stages *s, bool reads_apart, bool writes_apart, ErrorText *error) {
+    Transport *t = &s->transport;
+    int status = relay_open(&s->relay, t->connection_limit, reads_apart, writes_apart, error);
+    if (status < 0) return status;
+    t->link = t->sockets = &relay_link;
+    t->driver = &relay_driver;
+    t->link_context = s->relay;
+    return WSXDP_OK;
+}
+
 void stages_close(Stages *s) {
     deallocate(s->transport.connections);
     deallocate(s->transport.live);
@@ -106,6 +116,8 @@ void stages_close(Stages *s) {
     deallocate(s->ws.connections);
     xdp_transport_close(s->xdp);
     s->xdp = nullptr;
+    relay_close(s->relay);
+    s->relay = nullptr;
 }
 
 // ---- connections ----

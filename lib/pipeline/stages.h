@@ -4,6 +4,7 @@
 // the shared region, whether a URL and its options make sense.
 #pragma once
 #include "../base/alloc.h"
+#include "../link/relay.h"
 #include "transport.h"
 #include "ws_stage.h"
 #include "xdp.h"
@@ -13,6 +14,7 @@ namespace wx {
 struct Stages {
     SystemRandom random;
     XdpTransport *xdp = nullptr; // with transport=xdp
+    Relay *relay = nullptr;      // with rx or tx apart from tls
     Transport transport;
     WsStage ws;
 };
@@ -29,6 +31,8 @@ RegionLayout stages_region_layout(const RegionSizes &sizes, uint64_t shared_byte
 int transport_open(Stages *stages, const Options &options, Region *region, Clock *clock, Poller *poller,
                    ErrorText *error);
 int ws_open(Stages *stages, const Region &region, const Clock *clock, ErrorText *error);
+// After transport_open: rx, tx or both run apart from it.
+int transport_relay(Stages *stages, bool reads_apart, bool writes_apart, ErrorText *error);
 void stages_close(Stages *stages);
 
 // Checks what can be checked without a peer. c->settings and c->index are set; c->url points into text that

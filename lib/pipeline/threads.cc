@@ -68,13 +68,18 @@ static int start_any(Engine *e, WorkerThread *w, int cpu, ErrorText *error) {
     return WSXDP_E_THREAD_START;
 }
 
-static int open_worker(Engine *e, size_t place, ErrorText *error) {
-    const Options &options = *e->settings->options;
+static WorkerPlan plan_of(const Engine *e, size_t place) {
     WorkerPlan plan;
     plan.placement = e->remote->placement;
     plan.place = place;
     plan.app_bell = e->poller.bell_fd;
     memcpy(plan.bells, e->remote->bells, sizeof plan.bells);
+    return plan;
+}
+
+static int open_worker(Engine *e, size_t place, ErrorText *error) {
+    const Options &options = *e->settings->options;
+    const WorkerPlan plan = plan_of(e, place);
     Worker *w = &e->threads->all[place].worker;
     w->stages = &e->stages;
     e->threads->count++;
@@ -82,6 +87,22 @@ static int open_worker(Engine *e, size_t place, ErrorText *error) {
     if (status >= 0 && w->rounds.transport != nullptr)
         status = transport_open(&e->stages, options, &e->region, &w->clock, &w->poller, error);
     if (status >= 0 && w->rounds.ws != nullptr) status = ws_open(&e->stages, e->region, &w->clock, error);
+    return status;
+}
+
+// rx and tx that are apart from tls.
+static int join_workers(Engine *e, ErrorText *error) {
+    const Placement &placement = e->remote->placement;
+    bool reads_apart = false, writes_apart = false;
+    for (size_t i = 0; i < placement.count; i++) {
+        const uint32_t stages = placement.places[i].stages;
+        reads_apart |= (stages & stage_rx) != 0 && (stages & stage_tls) == 0;
+        writes_apart |= (stages & stage_tx) != 0 && (stages & stage_tls) == 0;
+    }
+    if (!reads_apart && !writes_apart) return WSXDP_OK;
+    int status = transport_relay(&e->stages, reads_apart, writes_apart, error);
+    for (size_t i = 0; i < placement.count && status >= 0; i++)
+        worker_join(&e->threads->all[i].worker, e->stages.relay, e->region, plan_of(e, i));
     return status;
 }
 
@@ -94,6 +115,7 @@ int threads_open(Engine *e, const Placement &placement, ErrorText *error) {
     e->runner = &thread_runner;
     int status = remote_open(e, placement, BellReach::process, error);
     for (size_t i = 0; i < placement.count && status >= 0; i++) status = open_worker(e, i, error);
+    if (status >= 0) status = join_workers(e, error);
     for (size_t i = 0; i < placement.count && status >= 0; i++)
         status = start_any(e, &e->threads->all[i], placement.places[i].cpu, error);
     return status;

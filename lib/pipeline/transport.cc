@@ -198,7 +198,8 @@ static bool read_each(Transport *t) {
     bool moved = false;
     for (size_t i = 0; i < t->live_count; i++) {
         Connection *c = &t->connections[t->live[i]];
-        if (!takes_reads(c) || c->channel.backend->watch != nullptr) continue;
+        if (!takes_reads(c) || (c->channel.backend->watch != nullptr && !channel_is_here(c->channel)))
+            continue;
         if (c->want_write) transport_flush(t, c);
         if (!c->stalled && takes_reads(c)) moved |= take(t, c);
     }

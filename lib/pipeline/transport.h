@@ -175,9 +175,10 @@ struct Transport {
     uint8_t *scratch = nullptr; // ciphertext as read; shared, since every read is consumed at once
     size_t scratch_bytes = 0;
     RingProducer<NoteSlot> notes;
-    const LinkBackend *link = &socket_link; // to addresses of networks
-    void *link_context = nullptr;           // LinkOptions::context
-    const LinkDriver *driver = nullptr;     // where the link's channels share a device
+    const LinkBackend *link = &socket_link;    // to addresses of networks
+    const LinkBackend *sockets = &socket_link; // where it has to be a socket
+    void *link_context = nullptr;              // LinkOptions::context
+    const LinkDriver *driver = nullptr;        // where the link's channels share a device
     // A connect command for an index that nothing has been prepared for: a request may be waiting elsewhere.
     void (*on_connect)(void *context, uint32_t index) = nullptr;
     void *on_connect_context = nullptr;
@@ -251,6 +252,8 @@ void channel_remove(Transport *t, Channel *channel);
 inline bool channel_tells(const Channel &channel) {
     return channel.fd >= 0 || (channel.backend != nullptr && channel.backend->watch != nullptr);
 }
+// Its descriptor is for the poller, although the link has a watch of its own.
+inline bool channel_is_here(const Channel &channel) { return channel.reads_here || channel.writes_here; }
 // -- describing.cc
 // A fact in words, as wsxdp_info names it: of the handle, of a connection. false: there is none of that name.
 bool transport_info(const Transport *t, const char *what, Writer *out);

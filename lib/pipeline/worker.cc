@@ -21,6 +21,9 @@ constexpr size_t looks_at_once = 16; // connections; a thousand of them take a f
 
 // ---- between two rounds ----
 
+// rx and tx alone have nothing to tell: what they count, tls does.
+static bool has_facts(const Worker *w) { return w->rounds.transport != nullptr || w->rounds.ws != nullptr; }
+
 static void answer(Worker *w) {
     Question *q = &w->words->question;
     char what[sizeof q->what];
@@ -32,7 +35,7 @@ static void answer(Worker *w) {
     if (w->rounds.transport != nullptr) transport_step(w->rounds.transport, w->clock.ticks(), nullptr, 0);
     if (q->kind == Question::Kind::info)
         q->known = rounds_info(&w->rounds, q->index, what, &out);
-    else
+    else if (has_facts(w))
         rounds_publish(&w->rounds, q->index);
     q->size = static_cast<uint32_t>(out.size());
     q->state.store(Question::State::answered, std::memory_order_release);
@@ -43,8 +46,7 @@ static void let_go(Worker *w) {
     w->words->leave_asked.exchange(0, std::memory_order_acq_rel);
     Rounds *r = &w->rounds;
     if (r->transport != nullptr) transport_step(r->transport, w->clock.ticks(), nullptr, 0);
-    const size_t limit = r->transport != nullptr ? r->transport->connection_limit : r->ws->connection_limit;
-    for (uint32_t i = 0; i < limit; i++) {
+    for (uint32_t i = 0; i < w->connection_limit; i++) {
         if (w->seats[i].load(std::memory_order_acquire) != Seat::leaving) continue;
         if (r->ws != nullptr) ws_detach(r->ws, i);
         if (r->transport != nullptr) transport_retire(r->transport, &r->transport->connections[i]);
@@ -63,6 +65,14 @@ static bool has_room(const Transport *t) {
     return false;
 }
 
+// What rx and tx have told tls so far.
+static uint64_t mail_to_tls(const Worker *w) {
+    uint64_t told = 0;
+    if (w->reader != nullptr) told += w->relay->mail[reader_to_tls].out.published_tail;
+    if (w->writer != nullptr) told += w->relay->mail[writer_to_tls].out.published_tail;
+    return told;
+}
+
 // Whoever waits for what the last round brought: the app for events or for room that it was refused, the
 // other stage for what is in the rings to it or for room in that from it.
 static void tell(Worker *w) {
@@ -79,9 +89,13 @@ static void tell(Worker *w) {
     }
     if (app) w->app.ring();
     if (w->other.words == nullptr) return;
-    const uint64_t told = t != nullptr ? t->metadata.published_tail : ws->control.published_tail;
-    if (told != w->other_told) {
+    const uint64_t told = t != nullptr    ? t->metadata.published_tail
+                          : ws != nullptr ? ws->control.published_tail
+                                          : w->other_told;
+    const uint64_t mail = mail_to_tls(w);
+    if (told != w->other_told || mail != w->mail_told) {
         w->other_told = told;
+        w->mail_told = mail;
         w->other.ring();
     }
     if (ws == nullptr || ws->metadata.released_head == w->metadata_given) return;
@@ -108,6 +122,8 @@ static bool stay_awake(Worker *w) {
         (t->commands.ready() != 0 || t->control.ready() != 0 || transport_has_silent_input(t)))
         return true;
     if (ws != nullptr && ws->metadata.ready() != 0) return true;
+    if (w->reader != nullptr && w->relay->mail[tls_to_reader].in.ready() != 0) return true;
+    if (w->writer != nullptr && w->relay->mail[tls_to_writer].in.ready() != 0) return true;
     const bool waits = (t != nullptr && t->stalled_count != 0) || (ws != nullptr && ws->blocked_count != 0);
     if (!waits) return false;
     // Room that was given back before this is found by one more round; who gives some after it, wakes us. A
@@ -117,21 +133,54 @@ static bool stay_awake(Worker *w) {
     return true;
 }
 
+static Nanos writer_deadline(const Worker *w) {
+    return w->writer != nullptr ? relay_writer_deadline(w->writer) : never;
+}
+
+static int sleep_until(Worker *w, PollerEvent *out, int cap, Nanos now, Nanos until) {
+    const Nanos left = until == never ? -1 : (until > now ? until - now : 0);
+    const int count = poller_wait(&w->poller, out, cap, stay_awake(w) ? 0 : left);
+    w->sleeper.rise();
+    return count > 0 ? count : 0;
+}
+
 static bool ws_round(Worker *w, bool sleeps, Nanos now) {
     if (sleeps) {
         PollerEvent none[1]; // nothing but the bell is in this poller
-        const Nanos until = w->visible ? w->turn.until(never) : never;
-        const Nanos left = until == never ? -1 : (until > now ? until - now : 0);
-        const Nanos span = stay_awake(w) ? 0 : left;
-        (void)poller_wait(&w->poller, none, 1, span);
-        w->sleeper.rise();
+        (void)sleep_until(w, none, 1, now, w->visible ? w->turn.until(never) : never);
     }
     rounds_begin(&w->rounds);
     return rounds_run_ws(&w->rounds);
 }
 
+// Few sockets are tried without asking the poller, as in rounds_direct.
+static bool carries_few(const Worker *w) {
+    return (w->reader == nullptr || w->reader->live_count <= relay_direct_max) &&
+           (w->writer == nullptr || w->writer->live_count <= relay_direct_max);
+}
+
+// rx, tx or both, with ws where that is here, too.
+static bool carry_round(Worker *w, bool sleeps, Nanos now) {
+    PollerEvent ready[Poller::batch];
+    const bool look = !sleeps && carries_few(w);
+    int count = 0;
+    if (sleeps) {
+        const Nanos until = writer_deadline(w);
+        const Nanos turn = w->visible && has_facts(w) ? w->turn.until(until) : until;
+        count = sleep_until(w, ready, Poller::batch, now, turn);
+    } else if (!look) {
+        count = poller_wait(&w->poller, ready, Poller::batch, 0);
+    }
+    const Nanos then = w->clock.monotonic(rounds_begin(&w->rounds));
+    bool moved = w->reader != nullptr && relay_reader_step(w->reader, ready, count, look);
+    if (w->writer != nullptr) moved |= relay_writer_step(w->writer, then, ready, count, look);
+    if (w->rounds.ws != nullptr) moved |= rounds_run_ws(&w->rounds);
+    return moved;
+}
+
 static bool round(Worker *w, bool sleeps, Nanos now) {
     Rounds *r = &w->rounds;
+    if (w->reader != nullptr || w->writer != nullptr) return carry_round(w, sleeps, now);
     if (r->transport == nullptr) return ws_round(w, sleeps, now);
     const bool spins = never_sleeps(r->wait);
     if (!sleeps && rounds_direct(r)) return rounds_read(r, rounds_tries(r, spins), spins);
@@ -179,6 +228,14 @@ static void describe(Worker *w) {
     w->words->tid.store(static_cast<uint32_t>(syscall(SYS_gettid)), std::memory_order_relaxed);
 }
 
+static uint64_t changes_of(const Worker *w) {
+    if (w->rounds.transport != nullptr) return w->rounds.transport->changes;
+    uint64_t changes = w->rounds.ws != nullptr ? w->rounds.ws->changes : 0;
+    if (w->reader != nullptr) changes += w->reader->live_count; // the poller's list may grow
+    if (w->writer != nullptr) changes += w->writer->live_count;
+    return changes;
+}
+
 void worker_run(Worker *w) {
     Nanos looked = 0;
     const Transport *t = w->rounds.transport;
@@ -189,15 +246,14 @@ void worker_run(Worker *w) {
         if (w->words->question.state.load(std::memory_order_acquire) == Question::State::asked) answer(w);
         if (w->words->leave_asked.load(std::memory_order_acquire) != 0) let_go(w);
         if (has_request(w)) w->admit(w->context);
-        const uint64_t changes = t != nullptr ? t->changes : w->rounds.ws->changes,
-                       before = allocation_count();
+        const uint64_t changes = changes_of(w), before = allocation_count();
         const bool moved = round(w, next == WaitNext::sleep, now);
         tell(w);
-        if ((t != nullptr ? t->changes : w->rounds.ws->changes) == changes && allocation_count() != before)
+        if (changes_of(w) == changes && allocation_count() != before)
             w->words->allocations.fetch_add(allocation_count() - before, std::memory_order_relaxed);
         now = t != nullptr ? t->now : w->clock.monotonic(w->clock.ticks());
-        if (w->visible) publish_unasked(w, now, moved);
-        next = w->waiter.after(moved, now, t != nullptr ? transport_deadline(t) : never);
+        if (w->visible && has_facts(w)) publish_unasked(w, now, moved);
+        next = w->waiter.after(moved, now, t != nullptr ? transport_deadline(t) : writer_deadline(w));
         if (next == WaitNext::sleep) wait_count(w->words->counters.sleeps);
         if (next == WaitNext::relax) cpu_relax();
         if (next == WaitNext::yield) sched_yield();
@@ -218,16 +274,45 @@ static size_t place_of(const Placement &placement, uint32_t stage) {
     return place;
 }
 
+static void open_ringer(Worker *w, BellRinger *ringer, size_t place, const Region &region,
+                        const WorkerPlan &plan) {
+    ringer->open(&shared_place(region, place)->bell, plan.reach, &w->words->counters);
+    ringer->fd = plan.bells[place];
+}
+
 static void open_bells(Worker *w, const Region &region, const WorkerPlan &plan) {
     w->sleeper.open(&w->words->bell, bell_order(plan.reach), &w->words->counters);
     w->app.open(&w->words->app_bell, plan.reach, &w->words->counters);
     w->app.fd = plan.app_bell;
     const uint32_t stages = plan.placement.places[plan.place].stages;
-    if ((stages & stage_transport) != 0 && (stages & stage_ws) != 0) return;
-    const size_t other = place_of(plan.placement, (stages & stage_ws) != 0 ? stage_transport : stage_ws);
+    if ((stages & stage_lead) != 0 && (stages & stage_ws) != 0) return;
+    const size_t other = place_of(plan.placement, (stages & stage_lead) != 0 ? stage_ws : stage_lead);
     w->other_words = shared_place(region, other);
-    w->other.open(&w->other_words->bell, plan.reach, &w->words->counters);
-    w->other.fd = plan.bells[other];
+    open_ringer(w, &w->other, other, region, plan);
+}
+
+void worker_join(Worker *w, Relay *relay, const Region &region, const WorkerPlan &plan) {
+    const uint32_t stages = plan.placement.places[plan.place].stages;
+    w->relay = relay;
+    if ((stages & stage_lead) != 0) {
+        const size_t rx = place_of(plan.placement, stage_rx), tx = place_of(plan.placement, stage_tx);
+        if (relay->reads_apart) open_ringer(w, &relay->reader_bell, rx, region, plan);
+        if (relay->writes_apart) open_ringer(w, &relay->writer_bell, tx, region, plan);
+        return;
+    }
+    // One poller knows a descriptor once.
+    RelayWatch *watch = &relay->watches[(stages & stage_rx) != 0 ? 0 : 1];
+    watch->poller = &w->poller;
+    if ((stages & stage_rx) != 0) {
+        w->reader = &relay->reader;
+        w->reader->watch = watch;
+        w->reader->clock = &w->clock;
+        w->reader->spins = w->rounds.wait == Wait::spin;
+    }
+    if ((stages & stage_tx) != 0) {
+        w->writer = &relay->writer;
+        w->writer->watch = watch;
+    }
 }
 
 int worker_open(Worker *w, const Options &o, const Region &region, const WorkerPlan &plan, ErrorText *error) {
@@ -241,7 +326,8 @@ int worker_open(Worker *w, const Options &o, const Region &region, const WorkerP
     if (status < 0) return status;
     if (int cause = poller_add_bell(&w->poller, plan.bells[plan.place]))
         return poller_explain(&w->poller, cause, error);
-    w->rounds.transport = (stages & stage_transport) != 0 ? &w->stages->transport : nullptr;
+    w->connection_limit = region.sizes.connections;
+    w->rounds.transport = (stages & stage_lead) != 0 ? &w->stages->transport : nullptr;
     w->rounds.ws = (stages & stage_ws) != 0 ? &w->stages->ws : nullptr;
     w->rounds.poller = &w->poller;
     w->rounds.clock = &w->clock;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Runs transport, ws or both beside the caller: the loop of a thread or a process of their own. What it does
-// for the caller's side besides is in shared.h.
+// Runs stages beside the caller: transport, ws or both, or what carries bytes for transport (rx, tx): the
+// loop of a thread or a process of their own. What it does for the caller's side besides is in shared.h.
 #pragma once
 #include "published.h"
 #include "shared.h"
@@ -10,7 +10,12 @@ namespace wx {
 
 struct Worker {
     Stages *stages = nullptr;
-    Rounds rounds; // its transport or ws is null when that runs elsewhere
+    Rounds rounds;                 // its transport or ws is null when that runs elsewhere
+    Relay *relay = nullptr;        // with rx or tx apart from tls, in all of their places
+    RelayReader *reader = nullptr; // rx; null: it runs elsewhere
+    RelayWriter *writer = nullptr; // tx
+    uint64_t mail_told = 0;        // position
+    size_t connection_limit = 0;
     Clock clock;
     Poller poller;
     Waiter waiter;
@@ -18,7 +23,7 @@ struct Worker {
     std::atomic<Seat> *seats = nullptr;
     BellSleeper sleeper;
     BellRinger app;
-    BellRinger other; // who has the other stage; no words: it is here
+    BellRinger other; // who has the transport stage, or from there who has ws; no words: it is here
     PlaceWords *other_words = nullptr;
     uint64_t app_told = 0, other_told = 0, metadata_given = 0; // positions
     int parent =
@@ -50,6 +55,8 @@ struct WorkerPlan {
 // E_DESCRIPTORS with a sentence.
 int worker_open(Worker *w, const Options &options, const Region &region, const WorkerPlan &plan,
                 ErrorText *error);
+// rx, tx or tls of that relay, as the plan says.
+void worker_join(Worker *w, Relay *relay, const Region &region, const WorkerPlan &plan);
 void worker_close(Worker *w);
 // Until it is told to stop or the caller's process is gone.
 void worker_run(Worker *w);

@@ -38,6 +38,12 @@ inline const std::string &test_placement() {
     return placement;
 }
 
+// rx, tx or both run apart from tls: between socket and inbox, or outbox and socket, are a step and a ring
+// more.
+inline bool sockets_apart() {
+    return contains(test_placement(), "rx") && !contains(test_placement(), "rx+tls+tx");
+}
+
 // The helper of the same build: it lies at the top of the directory that this program is in.
 inline std::string stage_program() {
     char path[4096];

@@ -210,7 +210,7 @@ TEST(connections_max_is_a_limit_that_names_itself) {
 }
 
 TEST(what_this_build_has_not_is_unsupported) {
-    static const char *const rows[][2] = {{"transport", "uring"}, {"placement", "threads: rx tls tx ws"}};
+    static const char *const rows[][2] = {{"transport", "uring"}, {"placement", "processes: rx tls tx ws"}};
     for (const auto &row : rows) {
         Session session("ws://127.0.0.1:1/", {{row[0], row[1]}});
         assert_int_equal(session.status, WSXDP_E_UNSUPPORTED);

@@ -288,7 +288,7 @@ TLS_TEST(each_failure_of_tls_is_its_own) {
 TEST(the_rest_of_the_table_says_what_is_missing) {
     static const char *const rows[][2] = {{"transport", "uring"},
                                           {"placement", "processes: rx tls tx ws"},
-                                          {"placement", "threads: rx@0 tls@2 tx@4"}};
+                                          {"placement", "processes: rx@0 tls@2 tx@4"}};
     for (const auto &row : rows) {
         Failure failure = of("ws://127.0.0.1:1/", {{row[0], row[1]}});
         assert_int_equal(failure.code, WSXDP_E_UNSUPPORTED);

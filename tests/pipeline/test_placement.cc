@@ -48,6 +48,34 @@ TEST(what_a_list_says) {
     assert_int_equal(p.places[0].cpu, -1);
 }
 
+// What a list of sockets' stages leaves out joins others.
+TEST(what_a_list_leaves_out) {
+    static const struct {
+        const char *text;
+        uint32_t places[places_max];
+    } rows[] = {{"threads", {stage_transport, stage_ws}},
+                {"threads: transport", {stage_transport | stage_ws}},
+                {"threads: ws transport", {stage_ws, stage_transport}},
+                {"threads: rx", {stage_transport | stage_ws}},
+                {"threads: rx tx", {stage_rx | stage_tls | stage_ws, stage_tx}},
+                {"threads: rx tls", {stage_rx, stage_tls | stage_tx | stage_ws}},
+                {"threads: rx tls tx", {stage_rx, stage_tls | stage_ws, stage_tx}},
+                {"threads: rx tls ws tx", {stage_rx, stage_tls, stage_ws, stage_tx}},
+                {"threads: ws rx+tx", {stage_ws, stage_transport}},
+                {"threads: rx+ws tls+tx", {stage_rx | stage_ws, stage_tls | stage_tx}},
+                {"threads: rx+tls+tx", {stage_transport | stage_ws}},
+                {"processes: tx+tls+rx ws", {stage_transport, stage_ws}}};
+    for (const auto &row : rows) {
+        Placement placement;
+        ErrorText error;
+        assert_int_equal(placement_parse(ByteView(row.text), &placement, &error), 0);
+        assert_int_equal(placement_complete(&placement, false, &error), 0);
+        for (size_t i = 0; i < places_max; i++)
+            if (placement.places[i].stages != row.places[i])
+                fail_msg("%s: place %zu has %u", row.text, i, placement.places[i].stages);
+    }
+}
+
 TEST(every_mistake_is_named) {
     static const struct {
         const char *text;
@@ -86,8 +114,11 @@ TEST(what_cannot_be_had_is_said_at_open) {
         int code;
         const char *says;
     } rows[] = {{"threads: foo", WSXDP_E_INVALID, "names no stage"},
-                {"threads: transport", WSXDP_E_UNSUPPORTED, "apart or as transport+ws"},
-                {"threads: rx tls tx ws", WSXDP_E_UNSUPPORTED, "use inline, or a list"}};
+                {"threads: tls tx", WSXDP_E_INVALID, "neither transport nor rx"},
+                {"processes: rx tls tx ws", WSXDP_E_UNSUPPORTED, "descriptor belongs to one process"},
+                {"processes: rx tx", WSXDP_E_UNSUPPORTED, "descriptor belongs to one process"},
+                {"processes: transport rx", WSXDP_E_INVALID, "transport stands for"},
+                {"threads: nic transport ws", WSXDP_E_INVALID, "nic is a stage of transport=xdp"}};
     for (const auto &row : rows) {
         Session session("echo:", {{"placement", row.placement}});
         assert_int_equal(session.status, row.code);

@@ -55,7 +55,9 @@ TEST(ping_pong_never_hangs) {
     for (const char *wait : {"sleep", "adaptive", "spin"}) {
         Pair pair(OptionList{{"wait", wait}});
         OwnLoop loop(pair.client.handle);
-        for (int i = 0; i < 2000; i++) {
+        // Threads that spin on fewer processors than they are have a time slice for each message.
+        const int messages = sockets_apart() && strcmp(wait, "spin") == 0 ? 100 : 2000;
+        for (int i = 0; i < messages; i++) {
             std::string text = std::to_string(i);
             assert_int_equal(pair.client.send(text), WSXDP_OK);
             WireFrame frame;
@@ -65,7 +67,7 @@ TEST(ping_pong_never_hangs) {
             });
             pair.peer.send(wire_frame(1, frame.payload));
             for (size_t before = pair.client.events.size(); pair.client.events.size() == before;) {
-                if (!loop.wait(3000)) fail_msg("not readable although message %d waits", i);
+                if (!loop.wait(3000)) fail_msg("not readable although message %d waits, wait=%s", i, wait);
                 pair.client.poll(0);
             }
             assert_true(pair.client.events.back().data == text);
