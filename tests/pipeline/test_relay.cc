@@ -327,6 +327,54 @@ TEST(a_peer_that_never_reads_is_given_up) {
     Pair::keep_on([&] { return usleep(20000), descriptors().size() < before; }, 15000);
 }
 
+// So many of those that there is no place for another: it is told so, and may be tried again.
+TEST(too_many_that_are_being_closed) {
+    TestServer server(4096);
+    Session client(nullptr, in(kinds[0], {{"connections.max", "2"}, {"reconnect", "no"}}));
+    std::vector<TestPeer> peers(40);
+    size_t opened = 0;
+    for (; opened < peers.size(); opened++) {
+        TestPeer &peer = peers[opened];
+        std::string head;
+        uint32_t id = 0;
+        client.events.clear();
+        client.looked = 0;
+        assert_int_equal(wsxdp_connect(client.handle, server.url().c_str(), nullptr, &id), 0);
+        Pair::keep_on([&] { return client.poll(0), server.accept(&peer); });
+        Pair::keep_on([&] {
+            client.poll(0);
+            peer.pull();
+            return peer.head(&head) || client.count(WSXDP_EVENT_CLOSE) != 0;
+        });
+        if (head.empty()) break;
+        peer.send(TestPeer::answer(head));
+        client.need(WSXDP_EVENT_OPEN);
+        for (int64_t moved = now_ms(); now_ms() - moved < 20; client.poll(0))
+            if (client.send(text_of(100000), WSXDP_TEXT, id) == 0) moved = now_ms();
+        peer.send(wire_close(1000));
+        peer.finish();
+        client.need(WSXDP_EVENT_CLOSE);
+    }
+    assert_int_equal(opened, 16); // relay_open
+    client.looked = 0;
+    const Seen &error = client.need(WSXDP_EVENT_ERROR);
+    assert_int_equal(error.error, WSXDP_E_OVERFLOW);
+    assert_true(contains(error.data, "still being closed"));
+    peers.clear(); // resets: there are places again
+    Server echoes(echo);
+    Pair::keep_on([&] {
+        uint32_t id = 0;
+        client.events.clear();
+        client.looked = 0;
+        if (wsxdp_connect(client.handle, echoes.url().c_str(), nullptr, &id) != 0) return false;
+        return Pair::keep_on([&] {
+                   return client.poll(1),
+                          client.count(WSXDP_EVENT_OPEN) + client.count(WSXDP_EVENT_CLOSE) != 0;
+               }),
+               client.count(WSXDP_EVENT_OPEN) != 0;
+    });
+}
+
 TEST(idle_threads_sleep) {
     const auto cpu_ns = [] {
         timespec now;
