@@ -197,7 +197,9 @@ int remote_open(Engine *e, const Placement &placement, BellReach reach, ErrorTex
     for (size_t i = 0; i < placement.count; i++) {
         r->places[i].words = shared_place(e->region, i);
         r->places[i].seats = shared_seats(e->region, i);
-        if ((placement.places[i].stages & stage_lead) != 0) r->transport = &r->places[i];
+        const uint32_t stages = placement.places[i].stages;
+        if ((stages & stage_lead) != 0) r->transport = &r->places[i];
+        if ((stages & (stage_nic | stage_transport)) == stage_nic) r->nic = &r->places[i];
         r->bells[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
         if (r->bells[i] >= 0) continue;
         const int cause = errno;
@@ -332,6 +334,8 @@ int remote_info(Engine *e, uint32_t index, const char *what, Writer *out, bool *
     *known = false;
     const Question &q = e->remote->transport->words->question;
     if (strlen(what) >= sizeof q.what) return WSXDP_OK; // no fact has such a name
+    // What the nic counts is among what transport tells.
+    if (e->remote->nic != nullptr) (void)ask(e->remote->nic, Question::Kind::publish, index, "");
     if (!ask(e->remote->transport, Question::Kind::info, index, what)) {
         e->app.error.begin(WSXDP_E_AGAIN).add("what runs the stages does not answer; try again");
         return WSXDP_E_AGAIN;

@@ -25,6 +25,7 @@ struct Remote {
     RemotePlace places[places_max];
     int bells[places_max];            // eventfds that wake the workers
     RemotePlace *transport = nullptr; // who takes commands
+    RemotePlace *nic = nullptr;       // where it is apart from transport
     BellReach reach = BellReach::process;
     Leaving *leaving = nullptr; // by index
     size_t leaving_count = 0;

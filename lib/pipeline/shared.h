@@ -4,6 +4,7 @@
 // believes the other: what is read here is an index, a length or a state only after a check.
 #pragma once
 #include "../base/cpu.h"
+#include "../link/xdp/nic_area.h"
 #include "../ring/bell.h"
 #include "placement.h"
 #include "rounds.h"
@@ -59,9 +60,18 @@ struct PlaceWords {
 };
 
 // In the region at RegionLayout::shared: the handle, the places, then for each of them a seat for each
-// connection.
+// connection, then what nic and transport have between them where they are apart.
+inline uint64_t shared_nic_offset(uint64_t connections) {
+    const uint64_t end =
+        sizeof(HandleWords) + places_max * (sizeof(PlaceWords) + connections * sizeof(std::atomic<Seat>));
+    return (end + alignof(NicArea) - 1) & ~uint64_t{alignof(NicArea) - 1};
+}
 inline uint64_t shared_words_bytes(uint64_t connections) {
-    return sizeof(HandleWords) + places_max * (sizeof(PlaceWords) + connections * sizeof(std::atomic<Seat>));
+    return shared_nic_offset(connections) + sizeof(NicArea);
+}
+inline NicArea *shared_nic(const Region &region) {
+    return reinterpret_cast<NicArea *>(region.base + region.layout.shared +
+                                       shared_nic_offset(region.sizes.connections));
 }
 inline HandleWords *shared_handle(const Region &region) {
     return reinterpret_cast<HandleWords *>(region.base + region.layout.shared);

@@ -52,7 +52,8 @@ static int allocate_transport(Transport *t, const Options &o, size_t connections
 
 static int open_xdp(Stages *s, const Options &o, ErrorText *error) {
     if (o.integer(Option::transport) != transport_xdp) return WSXDP_OK;
-    XdpPlace place = {s->transport.poller, s->transport.clock, &s->random, s->transport.connection_limit};
+    XdpPlace place = {s->transport.poller, s->transport.clock, &s->random, s->transport.connection_limit,
+                      s->nic_port.area != nullptr ? &s->nic_port : nullptr};
     int status = xdp_transport_open(&o, place, &s->xdp, error);
     if (status < 0) return status;
     s->transport.link = &xdp_link;
@@ -118,6 +119,7 @@ void stages_close(Stages *s) {
     s->xdp = nullptr;
     relay_close(s->relay);
     s->relay = nullptr;
+    nic_stage_close(&s->nic); // after what the transport had left to say
 }
 
 // ---- connections ----

@@ -5,6 +5,7 @@
 #pragma once
 #include "../base/alloc.h"
 #include "../link/relay.h"
+#include "../link/xdp/nic_stage.h"
 #include "transport.h"
 #include "ws_stage.h"
 #include "xdp.h"
@@ -15,6 +16,8 @@ struct Stages {
     SystemRandom random;
     XdpTransport *xdp = nullptr; // with transport=xdp
     Relay *relay = nullptr;      // with rx or tx apart from tls
+    NicPort nic_port;            // of a transport whose nic is elsewhere
+    NicStage nic;                // of a nic whose transport is elsewhere
     Transport transport;
     WsStage ws;
 };

@@ -35,6 +35,8 @@ static void answer(Worker *w) {
     if (w->rounds.transport != nullptr) transport_step(w->rounds.transport, w->clock.ticks(), nullptr, 0);
     if (q->kind == Question::Kind::info)
         q->known = rounds_info(&w->rounds, q->index, what, &out);
+    else if (w->nic != nullptr)
+        nic_stage_publish(w->nic);
     else if (has_facts(w))
         rounds_publish(&w->rounds, q->index);
     q->size = static_cast<uint32_t>(out.size());
@@ -118,6 +120,7 @@ static bool stay_awake(Worker *w) {
     if (!w->sleeper.announce() || asked(w)) return true;
     Transport *t = w->rounds.transport;
     WsStage *ws = w->rounds.ws;
+    if (w->nic != nullptr && nic_stage_has_input(w->nic)) return true;
     if (t != nullptr &&
         (t->commands.ready() != 0 || t->control.ready() != 0 || transport_has_silent_input(t)))
         return true;
@@ -178,9 +181,25 @@ static bool carry_round(Worker *w, bool sleeps, Nanos now) {
     return moved;
 }
 
+// It rings the transport itself, as soon as there is something for it.
+static bool nic_round(Worker *w, bool sleeps, Nanos now) {
+    if (sleeps) {
+        PollerEvent none[1]; // its sockets are looked at in any case
+        const Nanos until = nic_stage_deadline(w->nic);
+        nic_stage_watch(w->nic, true);
+        const Nanos left = until == never ? -1 : (until > now ? until - now : 0);
+        const Nanos span = stay_awake(w) ? 0 : left;
+        (void)poller_wait(&w->poller, none, 1, span);
+        w->sleeper.rise();
+    }
+    const Tick tick = rounds_begin(&w->rounds);
+    return nic_stage_step(w->nic, w->clock.monotonic(tick), w->clock);
+}
+
 static bool round(Worker *w, bool sleeps, Nanos now) {
     Rounds *r = &w->rounds;
     if (w->reader != nullptr || w->writer != nullptr) return carry_round(w, sleeps, now);
+    if (w->nic != nullptr) return nic_round(w, sleeps, now);
     if (r->transport == nullptr) return ws_round(w, sleeps, now);
     const bool spins = never_sleeps(r->wait);
     if (!sleeps && rounds_direct(r)) return rounds_read(r, rounds_tries(r, spins), spins);
@@ -202,6 +221,7 @@ static bool parent_gone(Worker *w, Nanos now) {
 static bool corrupt(Worker *w) {
     const Transport *t = w->rounds.transport;
     const WsStage *s = w->rounds.ws;
+    if (w->nic != nullptr) return !nic_stage_intact(w->nic);
     if (t != nullptr &&
         !(t->metadata.intact() && t->control.intact() && t->commands.intact() && t->notes.intact()))
         return true;
@@ -229,11 +249,22 @@ static void describe(Worker *w) {
 }
 
 static uint64_t changes_of(const Worker *w) {
-    if (w->rounds.transport != nullptr) return w->rounds.transport->changes;
+    if (w->nic != nullptr) return w->nic->changes;
+    if (w->rounds.transport != nullptr) {
+        // An interface is opened in a step in which nothing happens to a connection.
+        XdpTransport *xdp = w->stages->xdp;
+        return w->rounds.transport->changes +
+               (xdp != nullptr ? xdp_transport_host(xdp)->counters.nic_opens : 0);
+    }
     uint64_t changes = w->rounds.ws != nullptr ? w->rounds.ws->changes : 0;
     if (w->reader != nullptr) changes += w->reader->live_count; // the poller's list may grow
     if (w->writer != nullptr) changes += w->writer->live_count;
     return changes;
+}
+
+static Nanos deadline(const Worker *w) {
+    if (w->nic != nullptr) return nic_stage_deadline(w->nic);
+    return w->rounds.transport != nullptr ? transport_deadline(w->rounds.transport) : writer_deadline(w);
 }
 
 void worker_run(Worker *w) {
@@ -253,7 +284,7 @@ void worker_run(Worker *w) {
             w->words->allocations.fetch_add(allocation_count() - before, std::memory_order_relaxed);
         now = t != nullptr ? t->now : w->clock.monotonic(w->clock.ticks());
         if (w->visible && has_facts(w)) publish_unasked(w, now, moved);
-        next = w->waiter.after(moved, now, t != nullptr ? transport_deadline(t) : writer_deadline(w));
+        next = w->waiter.after(moved, now, deadline(w));
         if (next == WaitNext::sleep) wait_count(w->words->counters.sleeps);
         if (next == WaitNext::relax) cpu_relax();
         if (next == WaitNext::yield) sched_yield();
@@ -285,6 +316,7 @@ static void open_bells(Worker *w, const Region &region, const WorkerPlan &plan) 
     w->app.open(&w->words->app_bell, plan.reach, &w->words->counters);
     w->app.fd = plan.app_bell;
     const uint32_t stages = plan.placement.places[plan.place].stages;
+    if (w->nic != nullptr) return;
     if ((stages & stage_lead) != 0 && (stages & stage_ws) != 0) return;
     const size_t other = place_of(plan.placement, (stages & stage_lead) != 0 ? stage_ws : stage_lead);
     w->other_words = shared_place(region, other);
@@ -307,12 +339,29 @@ void worker_join(Worker *w, Relay *relay, const Region &region, const WorkerPlan
         w->reader = &relay->reader;
         w->reader->watch = watch;
         w->reader->clock = &w->clock;
-        w->reader->spins = w->rounds.wait == Wait::spin;
+        w->reader->spins = never_sleeps(w->rounds.wait);
     }
     if ((stages & stage_tx) != 0) {
         w->writer = &relay->writer;
         w->writer->watch = watch;
     }
+}
+
+// Where nic and transport are apart.
+static void open_nic(Worker *w, const Options &o, const Region &region, const WorkerPlan &plan) {
+    const uint32_t stages = plan.placement.places[plan.place].stages;
+    const size_t nic = place_of(plan.placement, stage_nic);
+    const size_t transport = place_of(plan.placement, stage_transport);
+    if (nic == plan.placement.count || nic == transport) return;
+    if ((stages & stage_transport) != 0) {
+        nic_port_open(&w->stages->nic_port, shared_nic(region));
+        open_ringer(w, &w->stages->nic_port.nic, nic, region, plan);
+    }
+    if ((stages & stage_nic) == 0) return;
+    w->nic = &w->stages->nic;
+    nic_stage_open(w->nic, shared_nic(region), &w->poller);
+    open_ringer(w, &w->nic->transport, transport, region, plan);
+    nic_stage_watch(w->nic, !never_sleeps(w->rounds.wait));
 }
 
 int worker_open(Worker *w, const Options &o, const Region &region, const WorkerPlan &plan, ErrorText *error) {
@@ -340,6 +389,7 @@ int worker_open(Worker *w, const Options &o, const Region &region, const WorkerP
     wait.mode = modes[static_cast<size_t>(w->rounds.wait)];
     wait.spin_ns = w->rounds.wait == Wait::sleep ? 0 : w->rounds.spin_ns;
     w->waiter.open(wait, &w->words->counters, w->clock.monotonic(w->clock.ticks()));
+    open_nic(w, o, region, plan);
     open_bells(w, region, plan);
     return WSXDP_OK;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Runs stages beside the caller: transport, ws or both, or what carries bytes for transport (rx, tx): the
-// loop of a thread or a process of their own. What it does for the caller's side besides is in shared.h.
+// Runs stages beside the caller: nic, transport, ws or some of them, or what carries bytes for transport (rx,
+// tx): the loop of a thread or a process of their own. What it does for the caller's side besides is in
+// shared.h.
 #pragma once
 #include "published.h"
 #include "shared.h"
@@ -16,6 +17,7 @@ struct Worker {
     RelayWriter *writer = nullptr; // tx
     uint64_t mail_told = 0;        // position
     size_t connection_limit = 0;
+    NicStage *nic = nullptr;       // null: it runs elsewhere, or is a part of transport
     Clock clock;
     Poller poller;
     Waiter waiter;

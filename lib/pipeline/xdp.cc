@@ -236,6 +236,7 @@ static int open_host(XdpTransport *xdp, const XdpPlace &place, ErrorText *error)
     support.describe = describe;
     support.tune = tune;
     support.restore = restore;
+    support.port = place.port;
     return xdp_host_open(&xdp->host, host, support, place.poller, place.clock, place.random, error);
 }
 

@@ -13,6 +13,7 @@ struct XdpPlace { // what it stands on
     const Clock *clock;
     RandomSource *random;
     size_t connections;
+    NicPort *port; // to the nic stage where that runs elsewhere, or null
 };
 
 // Opens what needs no peer: checks that the process may do it and that xdp.interface exists. The interface

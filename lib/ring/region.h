@@ -14,7 +14,7 @@
 namespace wx {
 
 constexpr uint64_t region_magic = 0x3170647873777278ULL; // "xrwsxdp1"
-constexpr uint32_t region_version = 4;
+constexpr uint32_t region_version = 5;
 constexpr uint64_t page_bytes = 4096;
 
 struct RegionSizes {

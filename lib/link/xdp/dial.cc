@@ -245,7 +245,8 @@ static int open_interface(XdpChannel *channel) {
         int status = h->support.describe(h->support.context, channel->route.ifindex, &h->nic_wanted, error);
         if (status < 0) return status;
     }
-    int status = nic_open(&h->nic, h->nic_wanted, h->now, error);
+    int status = h->port == nullptr ? nic_open(&h->nic, h->nic_wanted, h->now, error)
+                                    : nic_port_take(h->port, &h->nic, h->nic_wanted, error);
     if (status == 0) {
         h->nic_retry_at = h->now + nic_retry_distance;
         if (h->nic_retry_at < h->deadline) h->deadline = h->nic_retry_at;
@@ -268,7 +269,8 @@ static int open_interface(XdpChannel *channel) {
         error->begin(0).add(h->nic_wanted.warning);
         xdp_notify(channel);
     }
-    for (uint32_t i = 0; i < h->nic.socket_count; i++) xsk_refill(&h->nic.sockets[i], 0);
+    for (uint32_t i = 0; i < h->nic.socket_count && h->port == nullptr; i++)
+        xsk_refill(&h->nic.sockets[i], 0);
     if (h->watched) watch_sockets(h, true);
     return 1;
 }

@@ -10,6 +10,8 @@
 namespace wx {
 
 constexpr uint32_t receive_batch = 64;
+// A control frame with a TLS record around it; nothing of bulk is cut so short but its end.
+constexpr uint32_t small_payload = 256;
 
 // ---- in ----
 
@@ -146,14 +148,31 @@ static bool take_frame(XdpHost *h, const XskDescriptor &d, FrameId id, uint32_t 
 
 // The first packet lies in another core's cache, line by line: all of them are on their way while the rings
 // are seen to. Those after it the processor fetches while it works on the one before.
-static void fetch_packet(const XdpHost *h, const XskDescriptor &d) {
-    const uint8_t *at = h->nic.umem.base + d.address;
+static void fetch_packet(const XdpHost *h, uint64_t address) {
+    const uint8_t *at = h->nic.umem.base + address;
     __builtin_prefetch(at - sizeof(filter_metadata));
     for (uint32_t i = 0; i < 4; i++) __builtin_prefetch(at + i * cache_line);
 }
 
+[[gnu::noinline]] static bool take_from_port(XdpHost *h) {
+    FrameSlot came[receive_batch];
+    const uint32_t count = nic_port_receive(h->port, &h->nic, came, receive_batch);
+    if (count != 0) fetch_packet(h, came[0].address);
+    const bool only = count == 1 && !h->watched;
+    for (uint32_t k = 0; k < count; k++) {
+        const FrameSlot &f = came[k];
+        const XskDescriptor descriptor = {f.address, f.size, 0};
+        FrameId id = umem_frame_of(&h->nic.umem, f.address);
+        read_stamps(h, descriptor, id, f.polled);
+        if (!take_frame(h, descriptor, id, f.socket, only)) umem_put(&h->nic.umem, id);
+    }
+    (void)nic_port_give(h->port, &h->nic, xsk_refill_batch);
+    return count != 0;
+}
+
 bool xdp_take_frames(XdpHost *h) {
     bool moved = false;
+    if (__builtin_expect(h->port != nullptr, 0)) return take_from_port(h);
     for (uint32_t i = 0; i < h->nic.socket_count; i++) {
         Xsk *socket = &h->nic.sockets[i];
         if (socket->fd < 0) continue;
@@ -161,7 +180,7 @@ bool xdp_take_frames(XdpHost *h) {
         if (!xsk_has_input(socket)) continue;
         XskDescriptor descriptors[receive_batch];
         uint32_t count = xsk_receive(socket, descriptors, receive_batch);
-        if (count != 0) fetch_packet(h, descriptors[0]);
+        if (count != 0) fetch_packet(h, descriptors[0].address);
         // The kernel must never run out of frames to receive into while we look at what it brought.
         if (xsk_wants_frames(socket)) xsk_refill(socket, 0);
         Tick polled = h->clock->ticks();
@@ -193,6 +212,13 @@ void xdp_settle(XdpHost *h, const FrameId *frames, uint32_t count) {
 
 void xdp_take_completions(XdpHost *h) {
     FrameId done[receive_batch];
+    if (h->port != nullptr) {
+        for (uint32_t count = receive_batch; count == receive_batch;) {
+            count = nic_port_reclaim(h->port, &h->nic, done, receive_batch);
+            xdp_settle(h, done, count);
+        }
+        return;
+    }
     for (uint32_t i = 0; i < h->nic.socket_count; i++) {
         Xsk *socket = &h->nic.sockets[i];
         while (socket->in_send != 0) {
@@ -254,6 +280,39 @@ static bool refuse(XdpHost *h) {
     return false;
 }
 
+static FrameSlot slot_of(uint32_t socket, uint64_t address, uint32_t size) {
+    FrameSlot slot;
+    memset(static_cast<void *>(&slot), 0, sizeof slot);
+    slot.address = address;
+    slot.size = size;
+    slot.socket = static_cast<uint16_t>(socket);
+    return slot;
+}
+
+// What the peer or a caller waits for does not queue behind other connections' bulk.
+static NicLane lane_of(const TcpPacket &packet) {
+    if (packet.payload != nullptr)
+        return packet.payload->size <= small_payload ? NicLane::control : NicLane::bulk;
+    const uint8_t *ip = packet.headers.data;
+    const uint8_t *tcp = ip + (ip[0] >> 4 == 6 ? ip6_header_size : ip4_header_size);
+    const uint8_t flags = tcp[13];
+    return (flags & (tcp_syn | tcp_fin | tcp_rst)) != 0 ? NicLane::control : NicLane::acks;
+}
+
+// To a nic that runs elsewhere.
+[[gnu::noinline]] static bool send_to_port(XdpHost *h, XdpChannel *channel, uint64_t address, uint32_t size,
+                                           const TcpPacket &packet) {
+    return nic_port_send(h->port, &h->nic, slot_of(channel->socket, address, size), lane_of(packet),
+                         &channel->lane_order);
+}
+
+bool xdp_queue_frame(XdpHost *h, uint32_t socket, uint64_t address, uint32_t size) {
+    if (__builtin_expect(h->port == nullptr, 1))
+        return h->nic.sockets[socket].fd >= 0 && xsk_send(&h->nic.sockets[socket], address, size);
+    uint64_t order = 0;
+    return nic_port_send(h->port, &h->nic, slot_of(socket, address, size), NicLane::control, &order);
+}
+
 bool xdp_send_packet(TcpSink *sink, const TcpPacket &packet) {
     XdpHost *h = reinterpret_cast<XdpHost *>(reinterpret_cast<uint8_t *>(sink) - offsetof(XdpHost, sink));
     XdpChannel *channel = h->sending;
@@ -263,7 +322,8 @@ bool xdp_send_packet(TcpSink *sink, const TcpPacket &packet) {
         return false;
     }
     Xsk *socket = &h->nic.sockets[channel->socket];
-    if (socket->fd < 0) return refuse(h);
+    const bool here = h->port == nullptr; // the nic
+    if (here && socket->fd < 0) return refuse(h);
     FrameId id;
     uint8_t *payload;
     uint32_t size = packet.payload != nullptr ? packet.payload->size : 0;
@@ -286,7 +346,8 @@ bool xdp_send_packet(TcpSink *sink, const TcpPacket &packet) {
     }
     uint64_t address = place_headers(h, channel, payload, packet);
     size += static_cast<uint32_t>(packet.headers.size) + channel->ethernet_size;
-    if (!xsk_send(socket, address, size)) {
+    if (!(__builtin_expect(here, 1) ? xsk_send(socket, address, size)
+                                    : send_to_port(h, channel, address, size, packet))) {
         if (h->send_state[id] == 0) umem_put(&h->nic.umem, id); // a copy
         return refuse(h);
     }
@@ -301,6 +362,10 @@ void xdp_kick(XdpHost *h) {
     h->kick_again = false;
     h->queued = 0;
     h->batch_full = false;
+    if (__builtin_expect(h->port != nullptr, 0)) {
+        nic_port_kick(h->port);
+        return;
+    }
     for (uint32_t i = 0; i < h->nic.socket_count; i++) {
         if (h->nic.sockets[i].fd < 0) continue;
         int cause = 0, status = xsk_kick(&h->nic.sockets[i], &cause);

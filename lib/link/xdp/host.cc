@@ -23,6 +23,7 @@ constexpr Nanos completion_limit = ns_per_s;
 // Completions are taken when there are many, when a frame is wanted and at each look: for every packet the
 // kernel's side of the ring would have to come from the core that has the packet now.
 constexpr uint32_t completion_batch = 64;
+constexpr char socket_stopped[] = ": its AF_XDP socket stopped sending and could not be opened again";
 // Kicks of one step: then the caller gets its turn, and the rest leaves in the next.
 constexpr int rounds_max = 8;
 
@@ -44,6 +45,7 @@ int xdp_host_open(XdpHost *h, const XdpHostOptions &options, const XdpSupport &s
     *h = XdpHost();
     h->options = options;
     h->support = support;
+    h->port = support.port;
     h->poller = poller;
     h->clock = clock;
     h->random = random;
@@ -67,7 +69,10 @@ int xdp_host_open(XdpHost *h, const XdpHostOptions &options, const XdpSupport &s
 }
 
 void xdp_close_frames(XdpHost *h) {
-    nic_close(&h->nic);
+    if (h->port == nullptr)
+        nic_close(&h->nic);
+    else
+        nic_port_drop(h->port, &h->nic);
     deallocate(h->send_state);
     deallocate(h->stamps);
     h->send_state = nullptr;
@@ -204,7 +209,7 @@ static void mend(XdpHost *h) {
         return;
     }
     if (status < 0) {
-        xdp_nic_lost(h, ": its AF_XDP socket stopped sending and could not be opened again");
+        xdp_nic_lost(h, socket_stopped);
         return;
     }
     if (h->watched) poller_add(h->poller, socket->fd, link_driver_tag, true, false);
@@ -215,6 +220,10 @@ static void mend(XdpHost *h) {
 static void check_sockets(XdpHost *h) {
     // Who has nothing to send asks for no completions, and that must not look like a driver that has none.
     xdp_take_completions(h);
+    if (h->port != nullptr) { // its stage looks after them
+        (void)nic_port_give(h->port, &h->nic, 1);
+        return;
+    }
     for (uint32_t i = 0; i < h->nic.socket_count && !h->broken; i++) {
         SocketProgress *p = &h->progress[i];
         Xsk *socket = &h->nic.sockets[i];
@@ -231,6 +240,15 @@ static void check_sockets(XdpHost *h) {
     }
 }
 
+// What the nic stage has told besides frames.
+static void look_at_port(XdpHost *h) {
+    if (h->nic.mode == NicMode::none) {
+        if (h->opening != 0 && nic_port_answered(h->port)) h->nic_retry_at = h->now;
+    } else if (h->port->area->lost.load(std::memory_order_acquire) != 0 && !h->broken) {
+        xdp_nic_lost(h, socket_stopped);
+    }
+}
+
 bool xdp_host_receive(XdpHost *h, Nanos now, Tick tick) {
     h->now = now;
     h->tick = tick;
@@ -241,6 +259,7 @@ bool xdp_host_receive(XdpHost *h, Nanos now, Tick tick) {
         xdp_follow_paths(h);
         check_sockets(h);
     }
+    if (__builtin_expect(h->port != nullptr, 0)) look_at_port(h);
     if (h->broken) mend(h);
     if (h->opening != 0 && now >= h->nic_retry_at) {
         try_interface(h);
@@ -281,9 +300,15 @@ int xdp_host_ready(XdpHost *h, PollerEvent *out, int cap) {
     return count;
 }
 
+static bool port_has_input(const XdpHost *h) {
+    if (h->nic.mode != NicMode::none) return nic_port_has_input(h->port);
+    return h->opening != 0 && nic_port_answered(h->port);
+}
+
 bool xdp_host_waiting(const XdpHost *h) {
     for (uint32_t i = 0; i < h->nic.socket_count; i++)
         if (h->nic.sockets[i].fd >= 0 && xsk_has_input(&h->nic.sockets[i])) return true;
+    if (h->port != nullptr && port_has_input(h)) return true;
     if ((h->dirty != nullptr && !h->send_blocked) || h->late_channel != nullptr) return true;
     bool readable, writable;
     for (uint32_t i = 0; i < h->ready_count; i++)

@@ -11,7 +11,7 @@
 #pragma once
 #include "../../tcp/table.h"
 #include "../poller.h"
-#include "nic.h"
+#include "nic_port.h"
 #include "path.h"
 #include "stamps.h"
 
@@ -56,6 +56,7 @@ struct XdpSupport {
     // down, and put back before it is closed. nullptr: none.
     int (*tune)(void *context, const NicOptions &nic, ErrorText *error) = nullptr;
     void (*restore)(void *context) = nullptr;
+    NicPort *port = nullptr; // to the nic stage where that runs elsewhere; nullptr: it is here
 };
 
 enum class DialStep : uint8_t { interface, neighbor, handshake, connected, failed };
@@ -83,8 +84,9 @@ struct XdpChannel {
     XdpRoute route;
     uint8_t ethernet[ether_header_size + ether_vlan_size] = {0};
     uint32_t ethernet_size = 0;
-    uint32_t socket = 0; // where its packets arrive, and so where they leave
-    int holder = -1;     // a kernel socket bound to our port, so that nobody else gets it
+    uint32_t socket = 0;     // where its packets arrive, and so where they leave
+    uint64_t lane_order = 0; // see nic_port_send
+    int holder = -1;         // a kernel socket bound to our port, so that nobody else gets it
     XdpChannel *next_dirty = nullptr;
     uint32_t index = 0;   // in XdpHost::channels
     ErrorText error;      // why dialling failed, or a notice
@@ -123,6 +125,7 @@ struct XdpHost {
     Poller *poller = nullptr;
     const Clock *clock = nullptr;
     RandomSource *random = nullptr;
+    NicPort *port = nullptr; // support.port
     XdpNic nic;
     NicOptions nic_wanted;
     TcpHost tcp;
@@ -201,6 +204,7 @@ void xdp_trickle(XdpHost *h);       // it is due
 bool xdp_take_frames(XdpHost *h); // what has arrived
 void xdp_take_completions(XdpHost *h);
 void xdp_settle(XdpHost *h, const FrameId *frames, uint32_t count); // the kernel is done with them
+bool xdp_queue_frame(XdpHost *h, uint32_t socket, uint64_t address, uint32_t size); // leaves with the kick
 bool xdp_send_packet(TcpSink *sink, const TcpPacket &packet);
 void xdp_kick(XdpHost *h);
 void xdp_take_late(XdpHost *h); // late_channel is set

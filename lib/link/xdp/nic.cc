@@ -109,20 +109,6 @@ static int try_mode(XdpNic *nic, NicMode mode, ErrorText *error) {
     return status;
 }
 
-// Before anything is opened: what is refused here costs the interface nothing.
-static int steer(XdpNic *nic, ErrorText *error) {
-    const NicOptions &o = nic->options;
-    SteeringFacts facts;
-    facts.interface = o.interface;
-    facts.queues = o.queues;
-    for (uint32_t i = 0; i < sockets_wanted(o); i++) facts.ours |= uint64_t{1} << (first_queue(o) + i);
-    facts.table = o.rss;
-    facts.toeplitz = o.toeplitz;
-    facts.ports_hashed = o.ports_hashed4 || o.ports_hashed6;
-    nic->steering = steering_choose(facts, error);
-    return nic->steering == Steering::refused ? error->code : WSXDP_OK;
-}
-
 static int climb(XdpNic *nic, ErrorText *error) {
     static const NicMode rungs[] = {NicMode::zero_copy, NicMode::driver, NicMode::generic};
     int status = WSXDP_E_XDP_MODE;
@@ -156,6 +142,25 @@ static int check(const NicOptions &o, ErrorText *error) {
     return WSXDP_E_XDP_QUEUES;
 }
 
+static int steer(XdpNic *nic, const NicOptions &o, ErrorText *error) {
+    SteeringFacts facts;
+    facts.interface = o.interface;
+    facts.queues = o.queues;
+    for (uint32_t i = 0; i < sockets_wanted(o); i++) facts.ours |= uint64_t{1} << (first_queue(o) + i);
+    facts.table = o.rss;
+    facts.toeplitz = o.toeplitz;
+    facts.ports_hashed = o.ports_hashed4 || o.ports_hashed6;
+    nic->steering = steering_choose(facts, error);
+    return nic->steering == Steering::refused ? error->code : WSXDP_OK;
+}
+
+// Before anything is opened: what is refused here costs the interface nothing.
+int nic_steer(XdpNic *nic, const NicOptions &o, ErrorText *error) {
+    nic->steering = o.steering;
+    int status = check(o, error);
+    return status >= 0 && o.steering == Steering::refused ? steer(nic, o, error) : status;
+}
+
 int nic_open(XdpNic *nic, const NicOptions &options, Nanos now, ErrorText *error) {
     if (nic->mode != NicMode::none) return 1;
     int status = check(options, error);
@@ -169,7 +174,7 @@ int nic_open(XdpNic *nic, const NicOptions &options, Nanos now, ErrorText *error
         return WSXDP_E_MEMORY;
     }
     for (uint32_t i = 0; i < nic_queues_max; i++) new (&nic->sockets[i]) Xsk();
-    status = steer(nic, error);
+    status = nic_steer(nic, options, error);
     if (status >= 0) status = climb(nic, error);
     if (status >= 0) return 1;
     nic_close(nic);

@@ -37,6 +37,7 @@ struct NicOptions {
     bool toeplitz = false;
     bool ports_hashed4 = false;
     bool ports_hashed6 = false;
+    Steering steering = Steering::refused; // as nic_steer has chosen; refused: nobody has asked it yet
     char warning[256] = {0}; // a sentence for whoever opens it; empty: none
 };
 
@@ -58,6 +59,8 @@ constexpr Nanos nic_retry_distance = 2 * ns_per_ms;
 constexpr Nanos nic_retry_limit = ns_per_s; // it has been seen to take about 16 ms
 int nic_open(XdpNic *nic, const NicOptions &options, Nanos now, ErrorText *error);
 void nic_close(XdpNic *nic);
+// Checks the queues and sets nic->steering: what of nic_open needs the interface's facts alone. E_XDP_QUEUES.
+int nic_steer(XdpNic *nic, const NicOptions &options, ErrorText *error);
 // A new socket in the place of one that was stopped (xsk_stop). E_AGAIN: later; otherwise as nic_open.
 int nic_reopen(XdpNic *nic, uint32_t index, ErrorText *error);
 // Whether packets of a connection from this port come to a socket of ours.

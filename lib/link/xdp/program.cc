@@ -200,12 +200,11 @@ int xdp_program_add(XdpProgram *p, const TcpTuple &tuple, uint16_t vlan, ErrorTe
     char name[IF_NAMESIZE];
     interface_name(p, name);
     const bool is6 = tuple.local.version == 6;
-    const bpf_map *full = bpf_object__find_map_by_name(p->object, is6 ? "tuples6" : "tuples4");
     error->begin(WSXDP_E_CONNECTIONS, E2BIG)
         .add("xdp: ")
         .add(ByteView(name))
         .add(": the XDP program has room for ")
-        .number(bpf_map__max_entries(full))
+        .number(p->tuples)
         .add(is6 ? " IPv6" : " IPv4")
         .add(" connections and all are taken, those in TIME_WAIT included. Raise connections.max, or connect "
              "again later");

@@ -34,6 +34,7 @@ struct XdpProgram {
     int tuples6_fd = -1;
     int counters_fd = -1;
     uint32_t ifindex = 0;
+    uint32_t tuples = 0; // per IP version
     XdpAttach attach = XdpAttach::driver;
     bool nic_timestamps = false;
 };

@@ -120,6 +120,7 @@ int program_open_object(XdpProgram *p, const XdpProgramOptions &options, const P
         return WSXDP_E_INTERNAL;
     }
     p->ifindex = options.ifindex;
+    p->tuples = options.tuples;
     p->attach = options.attach;
     p->nic_timestamps = options.nic_timestamps;
     if (options.nic_timestamps) {

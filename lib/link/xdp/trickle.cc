@@ -44,12 +44,12 @@ static uint32_t write_frame(const XdpRoute &route, uint8_t *frame) {
     return size;
 }
 
-static bool send_one(XdpHost *h, Xsk *socket, const XdpRoute &route) {
+static bool send_one(XdpHost *h, uint32_t socket, const XdpRoute &route) {
     const FrameId id = umem_take(&h->nic.umem, Pool::control);
     if (id == no_frame) return false; // there is traffic enough
     const uint32_t size = write_frame(route, umem_frame(&h->nic.umem, id));
     h->send_state[id] = 0;
-    if (size == 0 || !xsk_send(socket, uint64_t{id} << h->nic.umem.frame_shift, size)) {
+    if (size == 0 || !xdp_queue_frame(h, socket, uint64_t{id} << h->nic.umem.frame_shift, size)) {
         umem_put(&h->nic.umem, id);
         return false;
     }
@@ -71,10 +71,9 @@ void xdp_trickle(XdpHost *h) {
     bool sent = false;
     xdp_take_completions(h);
     for (uint32_t i = 0; i < h->nic.socket_count; i++) {
-        Xsk *socket = &h->nic.sockets[i];
+        const Xsk *socket = &h->nic.sockets[i];
         SocketProgress *p = &h->progress[i];
-        if (socket->fd < 0) continue;
-        if (socket->counters.sent == p->trickled) sent |= send_one(h, socket, channel->route);
+        if (socket->counters.sent == p->trickled) sent |= send_one(h, i, channel->route);
         p->trickled = socket->counters.sent;
     }
     if (sent) xdp_kick(h);

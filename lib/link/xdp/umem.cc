@@ -9,6 +9,7 @@
 #include <linux/mman.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace wx {
@@ -110,7 +111,8 @@ static bool make_pools(Umem *umem) {
     return true;
 }
 
-int umem_open(Umem *umem, const UmemOptions &options, ErrorText *error) {
+// All but the memory itself.
+static int begin(Umem *umem, const UmemOptions &options, ErrorText *error) {
     *umem = Umem();
     int code = check_options(options, error);
     if (code != WSXDP_OK) return code;
@@ -118,11 +120,15 @@ int umem_open(Umem *umem, const UmemOptions &options, ErrorText *error) {
     umem->frame_shift = static_cast<uint32_t>(__builtin_ctz(options.frame_bytes));
     umem->frame_count = options.frames;
     umem->bytes = static_cast<uint64_t>(options.frames) << umem->frame_shift;
-    if (!make_pools(umem)) {
-        umem_close(umem);
-        error->begin(WSXDP_E_MEMORY).add("lists of AF_XDP frames: out of memory");
-        return WSXDP_E_MEMORY;
-    }
+    if (make_pools(umem)) return WSXDP_OK;
+    umem_close(umem);
+    error->begin(WSXDP_E_MEMORY).add("lists of AF_XDP frames: out of memory");
+    return WSXDP_E_MEMORY;
+}
+
+int umem_open(Umem *umem, const UmemOptions &options, ErrorText *error) {
+    int code = begin(umem, options, error);
+    if (code != WSXDP_OK) return code;
     const char *step = "";
     int cause = options.hugepages ? make_memory(umem, true, &step) : ENOMEM;
     if (cause != 0) {
@@ -133,6 +139,30 @@ int umem_open(Umem *umem, const UmemOptions &options, ErrorText *error) {
     code = memory_failed(umem, step, cause, error);
     umem_close(umem);
     return code;
+}
+
+int umem_join(Umem *umem, int fd, const UmemOptions &options, ErrorText *error) {
+    int code = begin(umem, options, error);
+    if (code != WSXDP_OK) return code;
+    struct stat facts;
+    // Memory that could be cut short would end us with SIGBUS.
+    const int seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || fstat(fd, &facts) != 0 ||
+        static_cast<uint64_t>(facts.st_size) != umem->bytes) {
+        umem_close(umem);
+        error->begin(WSXDP_E_INVALID).add("memory for AF_XDP frames: it is not of the size that was agreed");
+        return WSXDP_E_INVALID;
+    }
+    void *base = mmap(nullptr, umem->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (base == MAP_FAILED) {
+        code = memory_failed(umem, "mapping it", errno, error);
+        umem_close(umem);
+        return code;
+    }
+    umem->base = static_cast<uint8_t *>(base);
+    // The pages are there; ours only have to point at them. Best effort: else they come when touched.
+    (void)madvise(base, umem->bytes, MADV_POPULATE_WRITE);
+    return WSXDP_OK;
 }
 
 void umem_close(Umem *umem) {

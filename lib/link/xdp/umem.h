@@ -45,6 +45,9 @@ struct Umem {
 
 // E_INVALID, E_MEMORY, E_DESCRIPTORS, E_SYSTEM with a sentence; then *umem is closed.
 int umem_open(Umem *umem, const UmemOptions &options, ErrorText *error);
+// The same memory for who gets the descriptor, which stays the caller's; pools of its own, all free. Codes as
+// of umem_open, and E_INVALID when it is not such memory.
+int umem_join(Umem *umem, int fd, const UmemOptions &options, ErrorText *error);
 // After its sockets are closed. Twice is harmless.
 void umem_close(Umem *umem);
 inline Pool umem_owner(const Umem *umem, FrameId id) {

@@ -12,7 +12,20 @@ static void put(Writer *out, const char *name, uint64_t value) {
     out->decimal(value);
 }
 
-static void put_sockets(const XdpNic &nic, Writer *out) {
+// Where the nic runs elsewhere, our books know the frames, and its own the kernel.
+static void add_port(const NicPort &port, XskCounters *sum, XskKernelCounters *kernel) {
+    NicTally facts;
+    nic_port_facts(&port, &facts);
+    sum->kicks = facts.sockets.kicks;
+    sum->kick_retries = facts.sockets.kick_retries;
+    sum->fill_kicks = facts.sockets.fill_kicks;
+    sum->fill_starved = facts.sockets.fill_starved;
+    sum->bad_descriptors += port.bad_descriptors + facts.bad_descriptors + facts.sockets.bad_descriptors;
+    *kernel = facts.kernel;
+}
+
+static void put_sockets(const XdpHost &h, Writer *out) {
+    const XdpNic &nic = h.nic;
     XskCounters sum{};
     XskKernelCounters kernel{};
     uint64_t in_fill = 0, in_send = 0;
@@ -20,24 +33,12 @@ static void put_sockets(const XdpNic &nic, Writer *out) {
         const Xsk &x = nic.sockets[i];
         XskKernelCounters one{};
         if (x.fd >= 0) xsk_statistics(&x, &one);
-        sum.received += x.counters.received;
-        sum.sent += x.counters.sent;
-        sum.completed += x.counters.completed;
-        sum.kicks += x.counters.kicks;
-        sum.kick_retries += x.counters.kick_retries;
-        sum.fill_kicks += x.counters.fill_kicks;
-        sum.send_full += x.counters.send_full;
-        sum.fill_starved += x.counters.fill_starved;
-        sum.bad_descriptors += x.counters.bad_descriptors;
-        kernel.receive_dropped += one.receive_dropped;
-        kernel.receive_invalid += one.receive_invalid;
-        kernel.send_invalid += one.send_invalid;
-        kernel.receive_ring_full += one.receive_ring_full;
-        kernel.fill_ring_empty += one.fill_ring_empty;
-        kernel.send_ring_empty += one.send_ring_empty;
+        counters_add(&sum, x.counters);
+        counters_add(&kernel, one);
         in_fill += x.in_fill;
         in_send += x.in_send;
     }
+    if (h.port != nullptr) add_port(*h.port, &sum, &kernel);
     put(out, "received", sum.received);
     put(out, "sent", sum.sent);
     put(out, "completed", sum.completed);
@@ -74,6 +75,8 @@ static void put_program(const XdpNic &nic, Writer *out) {
 }
 
 static void put_host(const XdpHost &h, Writer *out) {
+    NicTally nic{};
+    if (h.port != nullptr) nic_port_facts(h.port, &nic);
     uint64_t malformed = 0;
     for (unsigned i = 0; i < static_cast<unsigned>(Wire::count); i++)
         if (i != static_cast<unsigned>(Wire::bad_checksum)) malformed += h.counters.refused[i];
@@ -83,8 +86,8 @@ static void put_host(const XdpHost &h, Writer *out) {
     put(out, "no_frame", h.counters.no_frame);
     put(out, "over_share", h.counters.over_share);
     put(out, "trickles", h.counters.trickles);
-    put(out, "recoveries", h.counters.recoveries);
-    put(out, "link_downs", h.counters.link_downs);
+    put(out, "recoveries", h.counters.recoveries + nic.recoveries);
+    put(out, "link_downs", h.counters.link_downs + nic.link_downs);
     put(out, "tuples", h.table.count + h.held_count);
     put(out, "time_wait", h.held_count);
 }
@@ -102,7 +105,7 @@ bool xdp_facts(void *context, const char *name, Writer *out) {
         out->decimal(h.nic.socket_count);
     } else if (equal(what, ByteView("xdp.counters"))) {
         if (h.nic.mode == NicMode::none) return true; // no interface is open, so there is nothing to count
-        put_sockets(h.nic, out);
+        put_sockets(h, out);
         put_frames(h.nic.umem, out);
         put_host(h, out);
         put_program(h.nic, out);
