@@ -10,7 +10,8 @@ machine that has what `make deps` installs nothing needs to be skipped.
 Programs with _excl in their name run alone, after the others. `threads,PROGRAM` and `processes,PROGRAM` run it with
 each stage of every handle in a thread or a process of its own, `thread,` and `process,` with all of them in one, `rx,`,
 `rxws,`, `rxtx,`, `tlstx,` and `fold,` with rx, tls and tx in threads as PLACEMENTS says, `nic,` and `nicws,` with
-transport=xdp's nic in a thread of its own, and ws in another or with transport
+transport=xdp's nic in a thread of its own, and ws in another or with transport;
+`nicprocess,` with each of the three in a process of its own
 (tests/pipeline/session.h reads the placement from the environment).
 """
 import argparse
@@ -52,7 +53,8 @@ PLACEMENTS = {'threads': 'threads: transport ws', 'thread': 'threads: transport+
               'rx': 'threads: rx tls tx', 'rxws': 'threads: rx tls ws tx', 'rxtx': 'threads: rx tx',
               'tlstx': 'threads: rx tls+tx ws', 'fold': 'threads: rx+tx+ws tls',
               'processes': 'processes: transport ws', 'process': 'processes: transport+ws',
-              'nic': 'threads: nic transport ws', 'nicws': 'threads: nic transport+ws'}
+              'nic': 'threads: nic transport ws', 'nicws': 'threads: nic transport+ws',
+              'nicprocess': 'processes: nic transport ws'}
 
 
 def placed(name):

@@ -33,36 +33,23 @@ static int check_sockets(const Options &o, const Placement &placement, ErrorText
 }
 
 // Of xdp: transport as a whole and ws, apart or together, and nic: with transport, which then does its work,
-// or in a thread of its own.
+// or in a place of its own.
 static int check_placement(const Options &o, Placement *placement, ErrorText *error) {
-    const bool xdp = o.integer(Option::transport) == transport_xdp;
     int status = placement_parse(ByteView(o.text(Option::placement)), placement, error);
-    const bool listed = placement->count != 0;
-    if (status >= 0) status = placement_complete(placement, xdp, error);
+    if (status >= 0)
+        status = placement_complete(placement, o.integer(Option::transport) == transport_xdp, error);
     if (status < 0 || placement->kind == PlacementKind::inline_) return status;
     if (o.integer(Option::transport) != transport_xdp) return check_sockets(o, *placement, error);
     constexpr uint32_t whole = stage_transport | stage_ws, nic = stage_nic;
-    // Who leaves the choice to us gets what there is.
-    if (!listed && xdp && placement->kind == PlacementKind::processes) {
-        placement->count = 2;
-        placement->places[0].stages = nic | stage_transport;
-        placement->places[1].stages = stage_ws;
-    }
     uint32_t here = 0;
-    bool apart = false, alone = true;
-    for (size_t i = 0; i < placement->count; i++) {
-        const uint32_t stages = placement->places[i].stages;
-        here |= stages;
-        if ((stages & nic) == 0 || (stages & stage_transport) != 0) continue;
-        apart = true;
-        alone = stages == nic;
-    }
-    const bool possible = !apart || (alone && placement->kind == PlacementKind::threads);
+    for (size_t i = 0; i < placement->count; i++) here |= placement->places[i].stages;
+    const size_t apart = placement_nic(*placement);
+    const bool possible = apart == placement->count || placement->places[apart].stages == nic;
     if ((here & ~nic) == whole && possible) return status;
     return unsupported(
         error, "placement", o.text(Option::placement),
         "inline, or a list of transport and ws, apart or as transport+ws; with xdp nic may be joined to "
-        "transport, or with threads be a place of its own");
+        "transport or be a place of its own");
 }
 
 static int allocate_app(Engine *e, const Options &o, ErrorText *error) {

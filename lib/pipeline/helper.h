@@ -12,8 +12,9 @@ namespace wx {
 
 // The first message, with its descriptors in this order.
 struct StageStart {
-    // Then the bell of each place, in order.
-    enum Descriptor { options, region, app_bell, parent, bells, count = bells + places_max };
+    // Then the bell of each place, in order, and for nic and transport that are apart the socket between
+    // them.
+    enum Descriptor { options, region, app_bell, parent, bells, count = bells + places_max + 1 };
     uint64_t magic;
     uint32_t version; // of the library: both must be of one
     uint32_t place;   // which of them this process is

@@ -108,6 +108,14 @@ int placement_parse(ByteView text, Placement *out, ErrorText *error) {
     return WSXDP_OK;
 }
 
+size_t placement_nic(const Placement &placement) {
+    size_t place = 0;
+    while (place < placement.count &&
+           (placement.places[place].stages & (stage_nic | stage_transport)) != stage_nic)
+        place++;
+    return place;
+}
+
 static bool named(const Placement *placement, uint32_t bits) {
     for (size_t i = 0; i < placement->count; i++)
         if (placement->places[i].stages & bits) return true;

@@ -46,6 +46,9 @@ struct Placement {
     Place places[places_max];
 };
 
+// The place of the nic stage where it is not that of transport; `count` of them: there is none.
+size_t placement_nic(const Placement &placement);
+
 // E_INVALID with a sentence that says where and what is possible.
 int placement_parse(ByteView text, Placement *out, ErrorText *error);
 // Checks the stages against the transport (every one once, none of the other's) and fills in what a list may

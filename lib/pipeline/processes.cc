@@ -66,6 +66,7 @@ struct Helpers {
     Nanos pulse_due = never; // when they are looked at next
     bool error_told = false;
     bool restart = true;
+    int pair[2] = {-1, -1}; // while they are started: between nic and transport
     ErrorText cause;
 };
 
@@ -116,7 +117,10 @@ static int tell_start(Engine *e, size_t place, int options) {
     fds[StageStart::app_bell] = e->poller.bell_fd;
     fds[StageStart::parent] = h->self;
     memcpy(&fds[StageStart::bells], e->remote->bells, sizeof e->remote->bells);
-    const size_t count = StageStart::bells + place_count(e);
+    size_t count = StageStart::bells + place_count(e);
+    const uint32_t stages = start.placement.places[place].stages;
+    if (h->pair[0] >= 0 && (stages & (stage_nic | stage_transport)) != 0)
+        fds[count++] = h->pair[(stages & stage_nic) != 0];
     return passing_send(h->all[place].control, ByteView(&start, sizeof start), fds, count, 0);
 }
 
@@ -140,6 +144,9 @@ static int start_all(Engine *e, ErrorText *error) {
     Helpers *h = e->helpers;
     int options = -1;
     int cause = bundle_write(ByteView(""), e->settings->options, &options);
+    if (cause == 0 && placement_nic(e->remote->placement) < place_count(e) &&
+        (cause = passing_pair(h->pair)) != 0)
+        close(options);
     if (cause != 0) {
         error->begin(cause == ENOMEM ? WSXDP_E_MEMORY : WSXDP_E_SYSTEM, cause);
         error->add("placement: a memfd for the options: ").errno_name(cause);
@@ -152,6 +159,10 @@ static int start_all(Engine *e, ErrorText *error) {
         h->unanswered++;
     }
     close(options);
+    for (int &end : h->pair) {
+        if (end >= 0) close(end);
+        end = -1;
+    }
     h->life = Life::starting;
     h->due = monotonic_ns() + e->settings->options->integer(Option::stage_start_timeout_ns);
     return status;

@@ -199,7 +199,7 @@ int remote_open(Engine *e, const Placement &placement, BellReach reach, ErrorTex
         r->places[i].seats = shared_seats(e->region, i);
         const uint32_t stages = placement.places[i].stages;
         if ((stages & stage_lead) != 0) r->transport = &r->places[i];
-        if ((stages & (stage_nic | stage_transport)) == stage_nic) r->nic = &r->places[i];
+        if (i == placement_nic(placement)) r->nic = &r->places[i];
         r->bells[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
         if (r->bells[i] >= 0) continue;
         const int cause = errno;

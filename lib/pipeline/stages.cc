@@ -120,6 +120,8 @@ void stages_close(Stages *s) {
     relay_close(s->relay);
     s->relay = nullptr;
     nic_stage_close(&s->nic); // after what the transport had left to say
+    xdp_tuner_close(s->tuner);
+    s->tuner = nullptr;
 }
 
 // ---- connections ----

@@ -17,7 +17,8 @@ struct Stages {
     XdpTransport *xdp = nullptr; // with transport=xdp
     Relay *relay = nullptr;      // with rx or tx apart from tls
     NicPort nic_port;            // of a transport whose nic is elsewhere
-    NicStage nic;                // of a nic whose transport is elsewhere
+    NicStage nic;
+    XdpTuner *tuner = nullptr; // the nic's                // of a nic whose transport is elsewhere
     Transport transport;
     WsStage ws;
 };

@@ -5,6 +5,7 @@
 // everything fills up, nothing is lost, and the worker sleeps.
 #include "worker.h"
 #include "../base/alloc.h"
+#include "../ipc/passing.h"
 #include <poll.h>
 #include <sched.h>
 #include <string.h>
@@ -17,6 +18,8 @@ namespace wx {
 constexpr Nanos parent_look_interval = 10 * ns_per_ms;
 // How soon it finds that its words were overwritten.
 constexpr Nanos words_look_interval = ns_per_ms;
+// Of a nic for its transport, once both were told to stop: less than they are given.
+constexpr Nanos linger_limit = 200 * ns_per_ms;
 constexpr size_t looks_at_once = 16; // connections; a thousand of them take a few looks
 
 // ---- between two rounds ----
@@ -267,7 +270,18 @@ static Nanos deadline(const Worker *w) {
     return w->rounds.transport != nullptr ? transport_deadline(w->rounds.transport) : writer_deadline(w);
 }
 
-void worker_run(Worker *w) {
+// The transport's process says its last words, resets of what is open, when it ends.
+static void linger(Worker *w) {
+    const Nanos end = monotonic_ns() + linger_limit;
+    for (Nanos now = monotonic_ns(); now < end; now = monotonic_ns()) {
+        pollfd look = {w->peer, POLLIN, 0};
+        const bool gone = poll(&look, 1, 1) > 0;
+        (void)nic_stage_step(w->nic, now, w->clock);
+        if (gone) return;
+    }
+}
+
+static void run(Worker *w) {
     Nanos looked = 0;
     const Transport *t = w->rounds.transport;
     describe(w);
@@ -295,6 +309,11 @@ void worker_run(Worker *w) {
         w->corrupt = corrupt(w);
         if (w->corrupt) return;
     }
+}
+
+void worker_run(Worker *w) {
+    run(w);
+    if (w->nic != nullptr && w->peer >= 0 && !w->corrupt) linger(w);
 }
 
 // ---- open and close ----
@@ -347,21 +366,37 @@ void worker_join(Worker *w, Relay *relay, const Region &region, const WorkerPlan
     }
 }
 
+static bool pass_descriptors(int socket, const int *fds, size_t count) {
+    const uint8_t mark = 0; // a message of nothing would be the end
+    return passing_send(socket, ByteView(&mark, sizeof mark), fds, count, 0) == 0;
+}
+static bool receive_descriptors(int socket, int *fds, size_t count) {
+    uint8_t mark;
+    return passing_receive(socket, &mark, sizeof mark, fds, count, 0) == 0;
+}
+
 // Where nic and transport are apart.
-static void open_nic(Worker *w, const Options &o, const Region &region, const WorkerPlan &plan) {
+static int open_nic(Worker *w, const Options &o, const Region &region, const WorkerPlan &plan,
+                    ErrorText *error) {
     const uint32_t stages = plan.placement.places[plan.place].stages;
-    const size_t nic = place_of(plan.placement, stage_nic);
-    const size_t transport = place_of(plan.placement, stage_transport);
-    if (nic == plan.placement.count || nic == transport) return;
+    const size_t nic = placement_nic(plan.placement);
+    if (nic == plan.placement.count) return WSXDP_OK;
+    w->peer = plan.peer;
     if ((stages & stage_transport) != 0) {
-        nic_port_open(&w->stages->nic_port, shared_nic(region));
-        open_ringer(w, &w->stages->nic_port.nic, nic, region, plan);
+        NicPort *port = &w->stages->nic_port;
+        nic_port_open(port, shared_nic(region));
+        open_ringer(w, &port->nic, nic, region, plan);
+        port->socket = plan.peer;
+        if (plan.peer >= 0) port->receive = receive_descriptors;
     }
-    if ((stages & stage_nic) == 0) return;
+    if (plan.place != nic) return WSXDP_OK;
     w->nic = &w->stages->nic;
     nic_stage_open(w->nic, shared_nic(region), &w->poller);
-    open_ringer(w, &w->nic->transport, transport, region, plan);
+    open_ringer(w, &w->nic->transport, place_of(plan.placement, stage_transport), region, plan);
+    w->nic->support.socket = plan.peer;
+    if (plan.peer >= 0) w->nic->support.pass = pass_descriptors;
     nic_stage_watch(w->nic, !never_sleeps(w->rounds.wait));
+    return xdp_tuner_open(&o, &w->nic->support, &w->stages->tuner, error);
 }
 
 int worker_open(Worker *w, const Options &o, const Region &region, const WorkerPlan &plan, ErrorText *error) {
@@ -389,7 +424,8 @@ int worker_open(Worker *w, const Options &o, const Region &region, const WorkerP
     wait.mode = modes[static_cast<size_t>(w->rounds.wait)];
     wait.spin_ns = w->rounds.wait == Wait::sleep ? 0 : w->rounds.spin_ns;
     w->waiter.open(wait, &w->words->counters, w->clock.monotonic(w->clock.ticks()));
-    open_nic(w, o, region, plan);
+    status = open_nic(w, o, region, plan, error);
+    if (status < 0) return status;
     open_bells(w, region, plan);
     return WSXDP_OK;
 }

@@ -18,6 +18,7 @@ struct Worker {
     uint64_t mail_told = 0;        // position
     size_t connection_limit = 0;
     NicStage *nic = nullptr;       // null: it runs elsewhere, or is a part of transport
+    int peer = -1;                 // WorkerPlan::peer
     Clock clock;
     Poller poller;
     Waiter waiter;
@@ -51,6 +52,7 @@ struct WorkerPlan {
     BellReach reach = BellReach::process;
     int app_bell = -1;
     int bells[places_max];
+    int peer = -1; // the socket between nic and transport in processes of their own
 };
 
 // The worker's clock and poller, before its stages are made, which stand on them. E_SYSTEM, E_MEMORY,

@@ -13,12 +13,17 @@
 
 namespace wx {
 
+struct XdpTuner {
+    const Options *options = nullptr;
+    NapiTuning napi;
+};
+
 struct XdpTransport {
     const Options *options = nullptr;
     Routes *routes = nullptr;
     XdpPaths paths; // of routes
     NicFacts facts; // its RSS tables are looked at as long as the interface is ours
-    NapiTuning napi;
+    XdpTuner tuner;
     XdpHost host;
 };
 
@@ -121,19 +126,39 @@ static NapiWish napi_wish(const Options &o) {
     wish.gro_flush_timeout_ns = static_cast<uint64_t>(o.integer(Option::xdp_gro_flush_timeout_ns));
     return wish;
 }
-static int tune(void *context, const NicOptions &nic, ErrorText *error) {
-    XdpTransport *xdp = static_cast<XdpTransport *>(context);
+static int tune_by(void *context, const NicOptions &nic, ErrorText *error) {
+    XdpTuner *tuner = static_cast<XdpTuner *>(context);
     if (!nic.busy_poll) return WSXDP_OK; // nobody would poll for what waits
-    return napi_tune(&xdp->napi, nic.interface, nic.ifindex, nic.queue, napi_wish(*xdp->options), error);
+    return napi_tune(&tuner->napi, nic.interface, nic.ifindex, nic.queue, napi_wish(*tuner->options), error);
 }
-static void restore(void *context) { napi_restore(&static_cast<XdpTransport *>(context)->napi); }
+static void restore_by(void *context) { napi_restore(&static_cast<XdpTuner *>(context)->napi); }
+static int tune(void *context, const NicOptions &nic, ErrorText *error) {
+    return tune_by(&static_cast<XdpTransport *>(context)->tuner, nic, error);
+}
+static void restore(void *context) { restore_by(&static_cast<XdpTransport *>(context)->tuner); }
+
+int xdp_tuner_open(const Options *options, NicSupport *support, XdpTuner **out, ErrorText *error) {
+    *out = allocate_object<XdpTuner>();
+    if (*out == nullptr) {
+        error->begin(WSXDP_E_MEMORY).add("opening transport=xdp: out of memory");
+        return WSXDP_E_MEMORY;
+    }
+    (*out)->options = options;
+    support->context = *out;
+    support->tune = tune_by;
+    support->restore = restore_by;
+    return WSXDP_OK;
+}
+void xdp_tuner_close(XdpTuner *tuner) { deallocate(tuner); }
 
 static int describe(void *context, uint32_t ifindex, NicOptions *out, ErrorText *error) {
     XdpTransport *xdp = static_cast<XdpTransport *>(context);
     const Options &o = *xdp->options;
     *out = NicOptions();
     LinkFacts link;
-    int status = check_process(error); // with fallback=socket nobody has looked yet
+    // With fallback=socket nobody has looked yet. Another process's rights are told by its own attempt.
+    const NicPort *port = xdp->host.port;
+    int status = port != nullptr && port->receive != nullptr ? WSXDP_OK : check_process(error);
     if (status >= 0) status = routes_link(xdp->routes, ifindex, &link, error);
     if (status >= 0) status = nic_facts_read(link.name, &xdp->facts, error);
     if (status < 0) return status;
@@ -234,9 +259,11 @@ static int open_host(XdpTransport *xdp, const XdpPlace &place, ErrorText *error)
     support.paths.changes = changes;
     support.context = xdp;
     support.describe = describe;
-    support.tune = tune;
-    support.restore = restore;
     support.port = place.port;
+    if (place.port == nullptr) { // else the nic stage does
+        support.tune = tune;
+        support.restore = restore;
+    }
     return xdp_host_open(&xdp->host, host, support, place.poller, place.clock, place.random, error);
 }
 
@@ -249,7 +276,7 @@ int xdp_transport_open(const Options *options, const XdpPlace &place, XdpTranspo
         error->begin(WSXDP_E_MEMORY).add("opening transport=xdp: out of memory");
         return WSXDP_E_MEMORY;
     }
-    xdp->options = options;
+    xdp->options = xdp->tuner.options = options;
     status = open_host(xdp, place, error);
     if (status < 0) {
         xdp_transport_close(xdp);

@@ -41,6 +41,7 @@ static int admit(Host *host, const StageConnect &request, const char *url, Optio
     Host::Guest *guest = &host->guests[request.index];
     guest->settings = share_settings(host, options, error);
     if (guest->settings == nullptr) return error->code;
+    if (host->worker.nic != nullptr) return WSXDP_OK; // it knows nothing of connections
     const bool deflates = guest->settings->deflate;
     int status = region_join_connection(&host->region, request.index, deflates, &guest->area, error);
     if (status < 0) return status;
@@ -135,6 +136,7 @@ static int open_stages(Host *host, const StageStart &start, const int *fds, Erro
     plan.app_bell = fds[StageStart::app_bell];
     for (size_t i = 0; i < places_max; i++)
         plan.bells[i] = i < plan.placement.count ? fds[StageStart::bells + i] : -1;
+    if (has_peer(start)) plan.peer = fds[StageStart::bells + plan.placement.count];
     Worker *w = &host->worker;
     w->stages = &host->stages;
     int status = worker_open(w, options, host->region, plan, error);

@@ -23,6 +23,11 @@ struct Host {
     bool broken = false; // what came makes no sense: not worth going on
 };
 
+// Whether this process has the other end of the socket between nic and transport.
+inline bool has_peer(const StageStart &start) {
+    return placement_nic(start.placement) < start.placement.count &&
+           (start.placement.places[start.place].stages & (stage_nic | stage_transport)) != 0;
+}
 // Everything up to readiness; the descriptors are the host's from now on. With success `error` may hold a
 // notice. E_INVALID, E_REGION, E_MEMORY, E_SYSTEM and what the transport needs, with a sentence.
 int host_open(Host *host, const StageStart &start, const int *fds, ErrorText *error);

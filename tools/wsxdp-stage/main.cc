@@ -28,7 +28,7 @@ int refuse(ErrorText *error, int cause, const char *why) {
     return WSXDP_E_STAGE_START;
 }
 
-// The bells at the end are as many as there are places, which only the message itself says.
+// The bells are as many as there are places, which only the message itself says.
 int take_start(StageStart *start, int *fds, ErrorText *error) {
     size_t count = 0;
     int cause = passing_receive_some(control, start, sizeof *start, fds, StageStart::count, &count,
@@ -36,10 +36,18 @@ int take_start(StageStart *start, int *fds, ErrorText *error) {
     if (cause != 0) return refuse(error, cause, "the first message is not one of libwsxdp of this version");
     if (start->magic != stage_magic || start->version != stage_version)
         return refuse(error, 0, "made with another version of libwsxdp; install both of one version");
-    const bool good = start->placement.count <= places_max && start->place < start->placement.count &&
-                      count == StageStart::bells + start->placement.count;
+    const bool there = start->placement.count <= places_max && start->place < start->placement.count;
+    const bool good =
+        there && count == StageStart::bells + start->placement.count + (has_peer(*start) ? 1 : 0);
     return good ? static_cast<int>(WSXDP_OK)
                 : refuse(error, 0, "the first message names places that are not there");
+}
+
+SandboxRole role_of(const StageStart &start) {
+    const uint32_t stages = start.placement.places[start.place].stages;
+    const bool apart = placement_nic(start.placement) < start.placement.count;
+    if ((stages & (stage_nic | stage_transport)) == 0) return SandboxRole::frames;
+    return apart && (stages & stage_nic) == 0 ? SandboxRole::transport : SandboxRole::whole;
 }
 
 // "setcap ... PROGRAM" would be understood of the program that has the handle.
@@ -80,7 +88,7 @@ int main(int argc, char **argv) {
     const bool started = status >= 0;
     if (started) status = host_open(host, start, fds, &error);
     if (status == WSXDP_E_PERMISSION) name_program(&error);
-    if (status >= 0) status = sandbox_enter(*host->settings->options, &error);
+    if (status >= 0) status = sandbox_enter(*host->settings->options, &error, role_of(start));
     reply(status, error);
     if (status >= 0) worker_run(&host->worker);
     if (status >= 0) host_sweep(host);

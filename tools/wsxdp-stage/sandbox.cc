@@ -11,7 +11,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <initializer_list>
+#include <linux/bpf.h>
 #include <linux/capability.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -39,17 +41,34 @@ static bool is_set(const Options &o, Option text) { return o.text(text)[0] != 0;
 
 static constexpr uint64_t bit(unsigned capability) { return uint64_t{1} << capability; }
 
-uint64_t sandbox_capabilities(const Options &o) {
+uint64_t sandbox_capabilities(const Options &o, SandboxRole role) {
     uint64_t keep = 0;
+    if (role == SandboxRole::frames) return keep;
     if (o.integer(Option::socket_busy_poll_us) > 0) keep |= bit(CAP_NET_ADMIN);
     if (is_set(o, Option::socket_interface)) keep |= bit(CAP_NET_RAW); // before Linux 5.7
-    if (!is_xdp(o)) return keep;
+    if (!is_xdp(o) || role != SandboxRole::whole) return keep;
     // The interface is chosen, and the program loaded, by the first connection, and again after it went away.
     keep |= bit(CAP_NET_ADMIN) | bit(CAP_NET_RAW) | bit(CAP_BPF);
     keep |= bit(CAP_IPC_LOCK); // frames beyond RLIMIT_MEMLOCK
     // libxdp asks for programs and maps by their ids, and its dispatcher loads extensions of a program.
     if (o.flag(Option::xdp_dispatcher)) keep |= bit(CAP_SYS_ADMIN) | bit(CAP_PERFMON);
     return keep;
+}
+
+// Before Linux 5.19 entries of a map that one has the descriptor of could be forbidden to who lacks CAP_BPF
+// (kernel.unprivileged_bpf_disabled). Tried on no map at all, as who has no capability.
+static bool maps_need_capability() {
+    __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct before[2] = {}, none[2] = {};
+    if (syscall(SYS_capget, &head, before) != 0) return true;
+    for (int half = 0; half < 2; half++) none[half].permitted = before[half].permitted;
+    if (syscall(SYS_capset, &head, none) != 0) return true;
+    bpf_attr attributes;
+    memset(&attributes, 0, sizeof attributes);
+    attributes.map_fd = UINT32_MAX;
+    const long status = syscall(SYS_bpf, BPF_MAP_UPDATE_ELEM, &attributes, sizeof attributes);
+    const bool refused = status < 0 && errno == EPERM;
+    return syscall(SYS_capset, &head, before) != 0 || refused;
 }
 
 static int drop_capabilities(uint64_t keep, ErrorText *error) {
@@ -218,7 +237,7 @@ static void allow_open(Rules *r, const Options &o) {
     if (is_xdp(o) && tunes) allow(making, O_WRONLY);
 }
 
-static void allow_sockets(Rules *r, const Options &o) {
+static void allow_sockets(Rules *r, const Options &o, SandboxRole role) {
     constexpr uint64_t kind = 0xF;                  // without SOCK_NONBLOCK, SOCK_CLOEXEC
     r->allow(SCMP_SYS(socket), {same(0, AF_UNIX)}); // ws+unix, nscd, resolved
     for (uint64_t family : {AF_INET, AF_INET6})
@@ -228,15 +247,15 @@ static void allow_sockets(Rules *r, const Options &o) {
     r->allow(SCMP_SYS(socket), {same(0, AF_NETLINK), same(2, NETLINK_ROUTE)});
     for (uint64_t what : {FIONREAD, FIONBIO, TCGETS, SIOCGIFINDEX, SIOCGIFNAME})
         r->allow(SCMP_SYS(ioctl), {same(1, what)});
-    if (!is_xdp(o)) return;
+    if (!is_xdp(o) || role == SandboxRole::frames) return;
     r->allow(SCMP_SYS(socket), {same(0, AF_NETLINK), same(2, NETLINK_GENERIC)});
-    r->allow(SCMP_SYS(socket), {same(0, AF_XDP)});
+    if (role == SandboxRole::whole) r->allow(SCMP_SYS(socket), {same(0, AF_XDP)});
     for (uint64_t what : {SIOCGIFMTU, SIOCETHTOOL}) r->allow(SCMP_SYS(ioctl), {same(1, what)});
     r->allow(SCMP_SYS(bpf));
-    if (o.flag(Option::xdp_dispatcher)) r->each(SCMP_ACT_ALLOW, dispatchers);
+    if (o.flag(Option::xdp_dispatcher) && role == SandboxRole::whole) r->each(SCMP_ACT_ALLOW, dispatchers);
 }
 
-static int filter_calls(const Options &o, ErrorText *error) {
+static int filter_calls(const Options &o, SandboxRole role, ErrorText *error) {
     Rules rules;
     rules.context = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     if (rules.context == nullptr) return refuse(error, "seccomp_init", ENOMEM);
@@ -250,7 +269,7 @@ static int filter_calls(const Options &o, ErrorText *error) {
     allow_threads(&rules);
     allow_memory(&rules);
     allow_open(&rules, o);
-    allow_sockets(&rules, o);
+    allow_sockets(&rules, o, role);
     if (is_set(o, Option::name)) rules.each(SCMP_ACT_ALLOW, removing);
     if (rules.cause == 0) rules.cause = -seccomp_load(rules.context);
     seccomp_release(rules.context);
@@ -262,14 +281,16 @@ static int filter_calls(const Options &o, ErrorText *error) {
 
 #else
 
-static int filter_calls(const Options &, ErrorText *) { return WSXDP_OK; }
+static int filter_calls(const Options &, SandboxRole, ErrorText *) { return WSXDP_OK; }
 
 #endif
 
-int sandbox_enter(const Options &options, ErrorText *error) {
+int sandbox_enter(const Options &options, ErrorText *error, SandboxRole role) {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return refuse(error, "PR_SET_NO_NEW_PRIVS", errno);
-    int status = drop_capabilities(sandbox_capabilities(options), error);
-    return status < 0 ? status : filter_calls(options, error);
+    uint64_t keep = sandbox_capabilities(options, role);
+    if (is_xdp(options) && role == SandboxRole::transport && maps_need_capability()) keep |= bit(CAP_BPF);
+    int status = drop_capabilities(keep, error);
+    return status < 0 ? status : filter_calls(options, role, error);
 }
 
 } // namespace wx

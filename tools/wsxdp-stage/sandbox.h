@@ -13,11 +13,15 @@
 
 namespace wx {
 
+// What this process does: `whole` all that the transport does or its nic alone, `transport` without the nic,
+// `frames` neither of them.
+enum class SandboxRole { whole, transport, frames };
+
 // Bits of the capabilities that stages with these options use while they run.
-uint64_t sandbox_capabilities(const Options &options);
+uint64_t sandbox_capabilities(const Options &options, SandboxRole role = SandboxRole::whole);
 // For good, and for every thread from here on: no privilege can be gained, the capabilities above are all
 // that is left of those that there were, and only the system calls of such a stage are let through. To be
 // called while there is one thread. E_SYSTEM with a sentence.
-int sandbox_enter(const Options &options, ErrorText *error);
+int sandbox_enter(const Options &options, ErrorText *error, SandboxRole role = SandboxRole::whole);
 
 } // namespace wx

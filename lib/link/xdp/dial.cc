@@ -451,6 +451,7 @@ static void follow(XdpChannel *channel) {
         notice(channel, 0, "the link is up again");
         ErrorText untuned; // works as well, only later
         if (h->support.tune != nullptr) h->support.tune(h->support.context, h->nic.options, &untuned);
+        if (h->port != nullptr) nic_port_link_up(h->port);
     }
     // An interface that is set down loses its routes: the connection waits as it would for any outage.
     if (status < 0) {

@@ -89,6 +89,8 @@ struct alignas(cache_line_pair) NicArea {
     NicRequest request;
     // By the nic: a socket could not be opened again. Taken back by the next answer.
     alignas(cache_line_pair) std::atomic<uint32_t> lost;
+    // By the transport: how often the link came up again, after which a driver may have new NAPIs.
+    alignas(cache_line_pair) std::atomic<uint32_t> link_ups;
     Snapshot<NicTally> facts;
     NicRing<FrameSlot, nic_inbox_slots> inbox;
     NicRing<FrameSlot, nic_bulk_slots> bulk;

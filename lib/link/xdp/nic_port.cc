@@ -5,6 +5,7 @@
 #include "nic_port.h"
 #include "../../base/alloc.h"
 #include <string.h>
+#include <unistd.h>
 
 namespace wx {
 
@@ -31,7 +32,11 @@ static void settle(NicPort *port) {
     port->area->request.state.store(NicRequest::State::none, std::memory_order_relaxed);
 }
 
-static void forget(XdpNic *nic) {
+static void forget(NicPort *port, XdpNic *nic) {
+    for (int &fd : port->own) {
+        if (fd >= 0) close(fd);
+        fd = -1;
+    }
     while (nic->socket_count != 0) xsk_close(&nic->sockets[--nic->socket_count]);
     deallocate(nic->sockets);
     umem_close(&nic->umem);
@@ -114,7 +119,7 @@ int nic_port_take(NicPort *port, XdpNic *nic, const NicOptions &options, ErrorTe
         return 0;
     }
     if (state != NicRequest::State::answered) return begin(port, nic, options, error);
-    const NicAnswer answer = port->area->request.answer; // the other side could change it under our checks
+    NicAnswer answer = port->area->request.answer; // the other side could change it under our checks
     settle(port);
     if (port->asked_kind == NicRequest::Kind::close) {
         // The nic puts nothing in while it is closed: what is left is of what it had open.
@@ -127,9 +132,13 @@ int nic_port_take(NicPort *port, XdpNic *nic, const NicOptions &options, ErrorTe
     if (other && answer.status < 0) return begin(port, nic, options, error);
     nic->first_try = 0;
     if (answer.status < 0) return refused(answer, error);
+    if (port->receive != nullptr) {
+        if (!port->receive(port->socket, port->own, nic_fd_count)) answer.socket_count = 0; // what cannot be
+        memcpy(answer.fds, port->own, sizeof answer.fds);
+    }
     const int status = other ? 0 : take_answer(nic, port->asked, answer, error);
     if (status > 0) return 1;
-    forget(nic);
+    forget(port, nic);
     ask(port, NicRequest::Kind::close);
     if (status == 0) nic->first_try = 1;
     return status;
@@ -137,8 +146,13 @@ int nic_port_take(NicPort *port, XdpNic *nic, const NicOptions &options, ErrorTe
 
 void nic_port_drop(NicPort *port, XdpNic *nic) {
     const bool open = nic->mode != NicMode::none;
-    forget(nic);
+    forget(port, nic);
     if (open) ask(port, NicRequest::Kind::close);
+}
+
+void nic_port_link_up(NicPort *port) {
+    port->area->link_ups.fetch_add(1, std::memory_order_seq_cst);
+    port->nic.ring();
 }
 
 // ---- frames ----

@@ -18,7 +18,12 @@ struct alignas(cache_line_pair) NicPort {
     BellRinger nic;                                        // wakes it
     NicRequest::Kind asked_kind = NicRequest::Kind::close; // of the last request
     NicOptions asked;                                      // of the last to open
-    uint64_t bad_descriptors = 0;                          // in rings from the nic
+    // Where the nic is another process: its descriptors come by this socket with every answer that is not a
+    // refusal, and are the port's own. nullptr: they are those of this process, and stay the nic's.
+    bool (*receive)(int socket, int *fds, size_t count) = nullptr;
+    int socket = -1;
+    int own[nic_fd_count] = {-1, -1, -1, -1};
+    uint64_t bad_descriptors = 0; // in rings from the nic
 };
 
 void nic_port_open(NicPort *port, NicArea *area);
@@ -27,6 +32,8 @@ void nic_port_open(NicPort *port, NicArea *area);
 int nic_port_take(NicPort *port, XdpNic *nic, const NicOptions &options, ErrorText *error);
 // Everything that `nic` is known by goes, and the nic stage is told to close.
 void nic_port_drop(NicPort *port, XdpNic *nic);
+// The link is up again.
+void nic_port_link_up(NicPort *port);
 // There is an answer that nic_port_take has not looked at.
 inline bool nic_port_answered(const NicPort *port) {
     return port->area->request.state.load(std::memory_order_acquire) == NicRequest::State::answered;

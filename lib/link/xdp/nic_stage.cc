@@ -51,6 +51,7 @@ void nic_stage_watch(NicStage *s, bool on) {
 
 static void close_nic(NicStage *s) {
     set_polled(s, false);
+    if (s->support.restore != nullptr) s->support.restore(s->support.context);
     nic_close(&s->nic);
     deallocate(s->given);
     s->given = nullptr;
@@ -79,6 +80,13 @@ void nic_stage_publish(NicStage *s) {
     s->area->facts.write(facts);
 }
 
+static void describe(const NicStage *s, int fds[nic_fd_count]) {
+    fds[nic_fd_umem] = s->nic.umem.fd;
+    fds[nic_fd_tuples4] = s->nic.program.tuples4_fd;
+    fds[nic_fd_tuples6] = s->nic.program.tuples6_fd;
+    fds[nic_fd_counters] = s->nic.program.counters_fd;
+}
+
 static void say(NicStage *s, int status, const ErrorText &error) {
     NicAnswer *a = &s->area->request.answer;
     memset(static_cast<void *>(a), 0, sizeof *a);
@@ -90,15 +98,20 @@ static void say(NicStage *s, int status, const ErrorText &error) {
     a->mode = s->nic.mode;
     a->socket_count = s->nic.socket_count;
     a->first_queue = s->nic.socket_count != 0 ? s->nic.sockets[0].queue : 0;
-    a->fds[nic_fd_umem] = s->nic.umem.fd;
-    a->fds[nic_fd_tuples4] = s->nic.program.tuples4_fd;
-    a->fds[nic_fd_tuples6] = s->nic.program.tuples6_fd;
-    a->fds[nic_fd_counters] = s->nic.program.counters_fd;
+    describe(s, a->fds);
     s->retry_at = never;
     s->area->lost.store(0, std::memory_order_relaxed);
     nic_stage_publish(s);
     s->area->request.state.store(NicRequest::State::answered, std::memory_order_seq_cst);
     s->transport.ring();
+}
+
+static int pass_descriptors(NicStage *s, ErrorText *error) {
+    int fds[nic_fd_count];
+    describe(s, fds);
+    if (s->support.pass == nullptr || s->support.pass(s->support.socket, fds, nic_fd_count)) return WSXDP_OK;
+    error->begin(WSXDP_E_SYSTEM).add("handing AF_XDP's frames to the transport failed; is it gone?");
+    return WSXDP_E_SYSTEM;
 }
 
 // 1: open; 0: not yet; < 0.
@@ -110,6 +123,13 @@ static int open_nic(NicStage *s, const NicOptions &options, ErrorText *error) {
         close_nic(s);
         error->begin(WSXDP_E_MEMORY).add("opening AF_XDP sockets: out of memory");
         return WSXDP_E_MEMORY;
+    }
+    s->link_ups = s->area->link_ups.load(std::memory_order_relaxed);
+    if (s->support.tune != nullptr) status = s->support.tune(s->support.context, s->nic.options, error);
+    if (status >= 0) status = pass_descriptors(s, error);
+    if (status < 0) {
+        close_nic(s);
+        return status;
     }
     for (uint32_t i = 0; i < s->nic.socket_count; i++) xsk_refill(&s->nic.sockets[i], 0);
     if (s->watched) set_polled(s, true);
@@ -316,6 +336,16 @@ static bool take_completions(NicStage *s, uint32_t least) {
 
 // ---- the step ----
 
+static bool link_came_up(const NicStage *s) {
+    return s->area->link_ups.load(std::memory_order_relaxed) != s->link_ups;
+}
+
+[[gnu::cold]] static void retune(NicStage *s) {
+    s->link_ups = s->area->link_ups.load(std::memory_order_relaxed);
+    ErrorText untuned; // works as well, only later
+    if (s->support.tune != nullptr) s->support.tune(s->support.context, s->nic.options, &untuned);
+}
+
 static bool is_asked(const NicStage *s) {
     return s->area->request.state.load(std::memory_order_acquire) == NicRequest::State::asked;
 }
@@ -332,6 +362,7 @@ bool nic_stage_step(NicStage *s, Nanos now, const Clock &clock) {
     s->full = false;
     if (now >= s->next_look) {
         s->next_look = now + nic_look_distance;
+        if (link_came_up(s)) retune(s);
         check_sockets(s);
         nic_stage_publish(s);
         s->untold = false;
@@ -358,7 +389,7 @@ bool nic_stage_has_input(NicStage *s) {
 Nanos nic_stage_deadline(const NicStage *s) {
     if (s->nic.mode == NicMode::none) return s->retry_at;
     if (s->full || s->kick_again) return s->now + nic_retry;
-    bool looks = s->untold;
+    bool looks = s->untold || link_came_up(s);
     for (uint32_t i = 0; i < s->nic.socket_count; i++)
         looks |= s->nic.sockets[i].in_send != 0 || s->progress[i].stopped;
     return looks ? s->next_look : never;

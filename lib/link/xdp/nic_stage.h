@@ -22,10 +22,22 @@ struct NicProgress {
     Nanos stopped_at = 0;
 };
 
+// Who knows what this folder must not, and how descriptors get to another process.
+struct NicSupport {
+    void *context = nullptr;
+    // As XdpSupport has them; nullptr: none.
+    int (*tune)(void *context, const NicOptions &nic, ErrorText *error) = nullptr;
+    void (*restore)(void *context) = nullptr;
+    // nullptr: the transport is in this process.
+    bool (*pass)(int socket, const int *fds, size_t count) = nullptr;
+    int socket = -1;
+};
+
 struct alignas(cache_line_pair) NicStage {
     NicArea *area = nullptr; // null: the stage is not here
     Poller *poller = nullptr;
     BellRinger transport; // wakes it
+    NicSupport support;
     XdpNic nic;
     RingProducer<FrameSlot> inbox;
     RingConsumer<FrameSlot> bulk;
@@ -41,6 +53,7 @@ struct alignas(cache_line_pair) NicStage {
     bool full = false;       // something waits for room in a ring to the transport, or in the kernel's
     bool lost = false;       // a socket could not be opened again
     bool untold = false;     // something was counted since the facts were written
+    uint32_t link_ups = 0;   // as last seen
     uint64_t changes = 0;    // requests answered: cold work that may allocate
     uint64_t bad_descriptors = 0, link_downs = 0, recoveries = 0;
     Nanos retry_at = never; // the request under way is tried again
