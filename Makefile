@@ -194,6 +194,9 @@ placed_xdp := $(filter $(addprefix %/test_,checksums cycles exhaustion fallback 
 folded_xdp := $(filter %/test_opening %/test_spinning %/test_peer_gone %/test_sharing,$(filter $(OUT)/tests/xdp/%,$(tests)))
 # In a process: root's children have all capabilities again, and may not name others' programs.
 afar_xdp := $(filter-out $(addprefix %/test_,cycles fallback occupied permissions),$(placed_xdp))
+# With the nic in a place of its own.
+placed_nic := $(filter %/test_opening %/test_volume %/test_paths %/test_cycles %/test_exhaustion %/test_peer_gone,\
+                  $(filter $(OUT)/tests/xdp/%,$(tests)))
 in = $(addprefix $(1)$(comma),$(2))
 
 # ---- targets ----------------------------------------------------------------------------------
@@ -281,6 +284,9 @@ run-tests:
 	    $(call in,tlstx,$(filter %/test_backpressure %/test_tls_connect,$(relayed))) \
 	    $(call in,fold,$(filter %/test_closing %/test_sending,$(relayed))) \
 	    $(call in,rx,$(filter %/test_keepalive %/test_watching %/test_proxies %/test_eyeballs,$(placed))) \
+	    $(call in,nic,$(filter %/test_opening %/test_volume,$(placed_nic))) \
+	    $(call in,nicws,$(placed_nic)) \
+	    $(call in,nicprocess,$(filter %/test_opening %/test_volume %/test_paths,$(placed_nic))) \
 	    $(call in,process,$(filter %/test_many %/test_reconnecting %/test_tls_connect,$(afar))) \
 	    $(filter-out $(check_tests),$(script_tests))
 

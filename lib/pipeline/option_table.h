@@ -25,7 +25,8 @@
       "network, TLS and WebSocket in one thread of the handle's own, @N: on processor N only; "              \
       "'threads: rx@0 tls@2 tx@4': with sockets, receiving, TLS and sending in a thread each, ws (unless "   \
       "named) with tls; 'threads: rx tx': tls and ws with rx; "                                              \
-      "'processes: transport+ws@N': in a process of its own")                                                \
+      "'processes: transport+ws@N': in a process of its own; with transport=xdp nic is a stage as well: "    \
+      "'threads: nic@N transport+ws@M'")                                                                     \
     X(wait, "wait", WX_CHOICE, WX_H, "adaptive", 0, 0, "", "spin|adaptive|sleep|yield",                      \
       "how wsxdp_poll waits: spin never sleeps, adaptive spins for wait.spin_ns first, sleep does not "      \
       "spin, "                                                                                               \

@@ -149,12 +149,25 @@ TopRing TopRegion::ring(const char *name, uint64_t offset, uint64_t slots, size_
 std::vector<TopRing> TopRegion::rings() {
     const RegionLayout &at = region_.layout;
     const RegionSizes &n = region_.sizes;
-    return {ring("metadata", at.metadata, n.metadata_slots, 0),
-            ring("events", at.events, n.event_slots, 1),
-            ring("control", at.control, n.control_slots, 2),
-            ring("commands", at.commands, n.command_slots, 3),
-            ring("transport notes", at.transport_notes, n.note_slots, 4),
-            ring("event notes", at.event_notes, n.note_slots, 5)};
+    std::vector<TopRing> all = {ring("metadata", at.metadata, n.metadata_slots, 0),
+                                ring("events", at.events, n.event_slots, 1),
+                                ring("control", at.control, n.control_slots, 2),
+                                ring("commands", at.commands, n.command_slots, 3),
+                                ring("transport notes", at.transport_notes, n.note_slots, 4),
+                                ring("event notes", at.event_notes, n.note_slots, 5)};
+    bool nic = false; // apart from transport
+    for (size_t i = 0; i < places_max; i++)
+        nic |= (shared_place(region_, i)->stages.load(std::memory_order_relaxed) &
+                (stage_nic | stage_transport)) == stage_nic;
+    if (!nic) return all;
+    const uint64_t area = at.shared + shared_nic_offset(n.connections);
+    all.push_back(ring("raw_inbox", area + offsetof(NicArea, inbox), nic_inbox_slots, 6));
+    all.push_back(ring("raw_outbox", area + offsetof(NicArea, bulk), nic_bulk_slots, 7));
+    all.push_back(ring("ack_outbox", area + offsetof(NicArea, acks), nic_ack_slots, 8));
+    all.push_back(ring("pong_outbox", area + offsetof(NicArea, control), nic_control_slots, 9));
+    all.push_back(ring("frames freed", area + offsetof(NicArea, freed), nic_back_slots, 10));
+    all.push_back(ring("frames sent", area + offsetof(NicArea, completed), nic_back_slots, 11));
+    return all;
 }
 
 // The copy goes by atomic words: reading beside a write is no race, only void.

@@ -82,7 +82,7 @@ private:
     int pidfd_ = -1;
     uint64_t events_seen_ = 0, ns_per_tick_q32_ = 0;
     bool looked_ = false;
-    std::array<uint64_t, 6> depth_max_ = {};
+    std::array<uint64_t, 12> depth_max_ = {};
     std::array<Histogram, span_count> spans_;
     std::map<uint32_t, const wx::ConnectionWords *> mapped_;
 };
