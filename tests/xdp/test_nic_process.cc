@@ -37,7 +37,7 @@ pid_t helper_of(const std::string &role) {
 
 uint64_t set_of(pid_t pid, const char *name) { return strtoull(line_of(pid, name).c_str(), nullptr, 16); }
 
-// Open descriptors of this kind, "socket:", "anon_inode:bpf-map"; those of sockets also by family.
+// BPF maps that it has a descriptor of.
 size_t maps_of(pid_t pid) {
     const std::string path = "/proc/" + std::to_string(pid) + "/fd";
     DIR *dir = opendir(path.c_str());
