@@ -330,8 +330,12 @@ TEST(a_peer_that_never_reads_is_given_up) {
 // So many of those that there is no place for another: it is told so, and may be tried again.
 TEST(too_many_that_are_being_closed) {
     TestServer server(4096);
-    Session client(nullptr, in(kinds[0], {{"connections.max", "2"}, {"reconnect", "no"}}));
+    Session client(nullptr, in(kinds[0], {{"connections.max", "2"},
+                                          {"reconnect", "no"},
+                                          {"outbox.bytes", "64KiB"},
+                                          {"socket.send_buffer_bytes", "8KiB"}}));
     std::vector<TestPeer> peers(40);
+    const std::string part = text_of(20000);
     size_t opened = 0;
     for (; opened < peers.size(); opened++) {
         TestPeer &peer = peers[opened];
@@ -350,7 +354,7 @@ TEST(too_many_that_are_being_closed) {
         peer.send(TestPeer::answer(head));
         client.need(WSXDP_EVENT_OPEN);
         for (int64_t moved = now_ms(); now_ms() - moved < 20; client.poll(0))
-            if (client.send(text_of(100000), WSXDP_TEXT, id) == 0) moved = now_ms();
+            if (client.send(part, WSXDP_TEXT, id) == 0) moved = now_ms();
         peer.send(wire_close(1000));
         peer.finish();
         client.need(WSXDP_EVENT_CLOSE);
