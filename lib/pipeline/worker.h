@@ -17,8 +17,8 @@ struct Worker {
     RelayWriter *writer = nullptr; // tx
     uint64_t mail_told = 0;        // position
     size_t connection_limit = 0;
-    NicStage *nic = nullptr;       // null: it runs elsewhere, or is a part of transport
-    int peer = -1;                 // WorkerPlan::peer
+    NicStage *nic = nullptr; // null: it runs elsewhere, or is a part of transport
+    int peer = -1;           // WorkerPlan::peer
     Clock clock;
     Poller poller;
     Waiter waiter;
