@@ -52,6 +52,15 @@ struct {
     __type(value, __u64);
 } counters SEC(".maps");
 
+/* Not 0: a socket is being made anew. What is ours waits for it with the peer, which repeats it; the kernel
+   would answer that there is no such connection. */
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, __u32);
+} awaited SEC(".maps");
+
 #ifdef NIC_TIMESTAMPS
 extern int bpf_xdp_metadata_rx_timestamp(const struct xdp_md *ctx, __u64 *timestamp) __ksym;
 #endif
@@ -279,6 +288,12 @@ static __always_inline void annotate(struct xdp_md *ctx, __u64 entry_ns) {
     count(FILTER_NO_METADATA);
 }
 
+static __always_inline int without_socket(void) {
+    const __u32 first = 0;
+    const __u32 *waits = bpf_map_lookup_elem(&awaited, &first);
+    return waits && *waits ? XDP_DROP : XDP_PASS;
+}
+
 SEC("xdp")
 int wsxdp_filter(struct xdp_md *ctx) {
     const __u64 entry_ns = bpf_ktime_get_ns();
@@ -288,7 +303,8 @@ int wsxdp_filter(struct xdp_md *ctx) {
     const int ours = counter == FILTER_TCP || counter == FILTER_ICMP;
     if (ours && !bpf_map_lookup_elem(&sockets, &queue)) counter = FILTER_NO_SOCKET;
     count(counter);
-    if (!ours || counter == FILTER_NO_SOCKET) return XDP_PASS;
+    if (!ours) return XDP_PASS;
+    if (counter == FILTER_NO_SOCKET) return without_socket();
     annotate(ctx, entry_ns);
     return (int)bpf_redirect_map(&sockets, queue, XDP_PASS);
 }

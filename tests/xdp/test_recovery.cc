@@ -81,6 +81,36 @@ static void recovers(int refused) {
 TEST(a_socket_that_completes_nothing_is_made_anew) { recovers(0); }
 TEST(the_new_one_waits_until_the_queue_is_free) { recovers(5); }
 
+// The peer sends all the while. What comes while there is no socket must not reach the kernel, which would
+// reset a connection that it does not have.
+TEST(the_peer_may_send_while_there_is_no_socket) {
+    need();
+    World world;
+    auto server = world.serve([](scripted::Wire &wire) {
+        wire.upgrade();
+        for (int i = 0; !wire.broken; i++) {
+            wire.write(scripted::frame(WSXDP_TEXT, std::to_string(i)));
+            usleep(2000);
+        }
+    });
+    Session session(World::url(*server), World::options());
+    session.need(WSXDP_EVENT_OPEN);
+    assert_string_equal(session.need(WSXDP_EVENT_MESSAGE).data.c_str(), "0");
+    stalled = true;
+    refusals = 5;
+    made_anew = 0;
+    assert_int_equal(session.send("is not completed"), 0);
+    int got = 1;
+    // The last of what is repeated, and some more.
+    for (const int64_t until = now_ms() + 20000; made_anew <= 5 || stalled || got < 1500;) {
+        if (now_ms() > until) fail_msg("%d messages, %u openings", got, made_anew);
+        assert_string_equal(session.need(WSXDP_EVENT_MESSAGE, 10000).data.c_str(),
+                            std::to_string(got++).c_str());
+    }
+    assert_int_equal(session.count(WSXDP_EVENT_ERROR), 0);
+    if (Counters(session)["filter_no_socket"] == 0) throw Late{0, 1}; // nothing came in between
+}
+
 TEST(without_a_new_one_the_connection_ends) {
     need();
     World world;

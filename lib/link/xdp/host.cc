@@ -192,7 +192,7 @@ static void mend(XdpHost *h) {
     Xsk *socket = &h->nic.sockets[index];
     if (!p->stopped) {
         if (h->watched) poller_remove(h->poller, socket->fd);
-        xsk_stop(socket);
+        nic_stop(&h->nic, index);
         FrameId frames[64];
         for (uint32_t count = 1; count != 0;) {
             count = xsk_stranded(socket, frames, 64);

@@ -196,6 +196,11 @@ void nic_close(XdpNic *nic) {
     *nic = XdpNic();
 }
 
+void nic_stop(XdpNic *nic, uint32_t index) {
+    xdp_program_await_socket(&nic->program, true);
+    xsk_stop(&nic->sockets[index]);
+}
+
 int nic_reopen(XdpNic *nic, uint32_t index, ErrorText *error) {
     const Xsk *shared = nullptr;
     for (uint32_t i = 0; i < nic->socket_count && shared == nullptr; i++)
@@ -206,6 +211,9 @@ int nic_reopen(XdpNic *nic, uint32_t index, ErrorText *error) {
     int status = xsk_open(x, &nic->umem, socket_options(nic, nic->mode, queue), shared, error);
     if (status < 0) x->queue = queue; // for the next try
     if (status >= 0) status = xdp_program_set_socket(&nic->program, queue, x->fd, error);
+    bool awaited = status < 0;
+    for (uint32_t i = 0; i < nic->socket_count; i++) awaited |= nic->sockets[i].fd < 0;
+    if (!awaited) xdp_program_await_socket(&nic->program, false);
     return status;
 }
 

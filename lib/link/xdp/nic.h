@@ -61,7 +61,9 @@ int nic_open(XdpNic *nic, const NicOptions &options, Nanos now, ErrorText *error
 void nic_close(XdpNic *nic);
 // Checks the queues and sets nic->steering: what of nic_open needs the interface's facts alone. E_XDP_QUEUES.
 int nic_steer(XdpNic *nic, const NicOptions &options, ErrorText *error);
-// A new socket in the place of one that was stopped (xsk_stop). E_AGAIN: later; otherwise as nic_open.
+// Ends a socket that another will take the place of: until then what is received for it is dropped.
+void nic_stop(XdpNic *nic, uint32_t index);
+// A new socket in the place of one that was stopped. E_AGAIN: later; otherwise as nic_open.
 int nic_reopen(XdpNic *nic, uint32_t index, ErrorText *error);
 // Whether packets of a connection from this port come to a socket of ours.
 bool nic_steers(const XdpNic *nic, const TcpTuple &tuple);

@@ -167,7 +167,7 @@ static bool tell_completed(NicStage *s, FrameId id, uint32_t socket) {
     Xsk *socket = &s->nic.sockets[index];
     if (!p->stopped) {
         if (s->in_poller) poller_remove(s->poller, socket->fd);
-        xsk_stop(socket);
+        nic_stop(&s->nic, index);
         p->stopped = true;
         p->stopped_at = s->now;
         s->recoveries++;

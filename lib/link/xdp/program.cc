@@ -228,6 +228,11 @@ bool xdp_program_has(const XdpProgram *p, const TcpTuple &tuple) {
     return map >= 0 && bpf_map_lookup_elem(map, key, &value) == 0;
 }
 
+void xdp_program_await_socket(XdpProgram *p, bool awaited) {
+    const uint32_t first = 0, value = awaited;
+    if (p->awaited_fd >= 0) (void)bpf_map_update_elem(p->awaited_fd, &first, &value, BPF_ANY);
+}
+
 int xdp_program_counters(const XdpProgram *p, uint64_t *out) {
     // The kernel writes a value for each CPU that there could ever be; a machine with more is not read.
     constexpr int cpus_max = 1024;

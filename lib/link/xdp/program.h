@@ -33,6 +33,7 @@ struct XdpProgram {
     int tuples4_fd = -1;
     int tuples6_fd = -1;
     int counters_fd = -1;
+    int awaited_fd = -1;
     uint32_t ifindex = 0;
     uint32_t tuples = 0; // per IP version
     XdpAttach attach = XdpAttach::driver;
@@ -47,6 +48,9 @@ int xdp_program_open(XdpProgram *p, const XdpProgramOptions &options, ErrorText 
 void xdp_program_close(XdpProgram *p);
 // Packets of this queue go to this AF_XDP socket; fd -1 takes it out.
 int xdp_program_set_socket(XdpProgram *p, uint32_t queue, int fd, ErrorText *error);
+// While a socket is missing for a moment: connections' packets without one are dropped and not passed to the
+// kernel, which would reset the peer.
+void xdp_program_await_socket(XdpProgram *p, bool awaited);
 // From now on (until removed) this connection's packets are ours. vlan: FILTER_NO_VLAN for none.
 int xdp_program_add(XdpProgram *p, const TcpTuple &tuple, uint16_t vlan, ErrorText *error);
 void xdp_program_remove(XdpProgram *p, const TcpTuple &tuple);

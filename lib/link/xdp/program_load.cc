@@ -135,7 +135,9 @@ int program_take_descriptors(XdpProgram *p) {
     p->tuples4_fd = bpf_object__find_map_fd_by_name(p->object, "tuples4");
     p->tuples6_fd = bpf_object__find_map_fd_by_name(p->object, "tuples6");
     p->counters_fd = bpf_object__find_map_fd_by_name(p->object, "counters");
-    return p->sockets_fd >= 0 && p->tuples4_fd >= 0 && p->tuples6_fd >= 0 && p->counters_fd >= 0
+    p->awaited_fd = bpf_object__find_map_fd_by_name(p->object, "awaited");
+    return p->sockets_fd >= 0 && p->tuples4_fd >= 0 && p->tuples6_fd >= 0 && p->counters_fd >= 0 &&
+                   p->awaited_fd >= 0
                ? WSXDP_OK
                : WSXDP_E_INTERNAL;
 }

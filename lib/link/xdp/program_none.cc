@@ -27,6 +27,7 @@ int xdp_program_set_socket(XdpProgram *, uint32_t, int, ErrorText *error) { retu
 int xdp_program_add(XdpProgram *, const TcpTuple &, uint16_t, ErrorText *error) { return refuse(error); }
 void xdp_program_remove(XdpProgram *, const TcpTuple &) {}
 bool xdp_program_has(const XdpProgram *, const TcpTuple &) { return false; }
+void xdp_program_await_socket(XdpProgram *, bool) {}
 int xdp_program_counters(const XdpProgram *, uint64_t *out) {
     memset(out, 0, FILTER_COUNTERS * sizeof *out);
     return WSXDP_E_UNSUPPORTED;
