@@ -261,6 +261,9 @@ bool tcp_split_ack(const TcpConnection *c, TcpSegment *segment, TcpSegment *ack)
 void tcp_on_icmp(TcpConnection *c, const IcmpError &error, Nanos now);
 Nanos tcp_deadline(const TcpConnection *c); // never: none
 void tcp_on_timer(TcpConnection *c, Nanos now);
+// What was under way is lost with what carried it, and nothing is wrong with the path: the retransmission
+// timer runs out now, whatever it had backed off to.
+void tcp_on_lost_flight(TcpConnection *c, Nanos now);
 // The route's MTU has changed.
 void tcp_set_mtu(TcpConnection *c, uint32_t mtu);
 // Sends what may be sent now; returns how many packets. Less than wanted when the sink is full: call again

@@ -118,6 +118,12 @@ static void on_keepalive(TcpConnection *c, Nanos now) {
     c->keepalive_at = now + c->config.keepalive_interval;
 }
 
+void tcp_on_lost_flight(TcpConnection *c, Nanos now) {
+    if (c->retransmit_at == never) return;
+    rtt_end_back_off(&c->rtt);
+    c->retransmit_at = now;
+}
+
 static void on_state(TcpConnection *c) {
     c->state_at = never;
     tcp_end_with(c, c->state == TcpState::time_wait ? TcpEnd::closed : TcpEnd::fin_timeout);

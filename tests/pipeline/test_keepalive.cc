@@ -125,6 +125,7 @@ TEST(traffic_keeps_a_connection_from_idling) {
 TEST(without_interval_and_timeouts_nothing_happens) {
     Pair pair(OptionList{{"ping.interval_ns", "0"},
                          {"idle.timeout_ns", "0"},
+                         {"stage.silence_ns", "0"}, // who watches over processes has deadlines of its own
                          {"connect.timeout_ns", "100ms"},
                          {"connect.attempt_timeout_ns", "100ms"},
                          {"upgrade.timeout_ns", "100ms"}});

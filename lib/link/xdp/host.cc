@@ -215,6 +215,13 @@ static void mend(XdpHost *h) {
     if (h->watched) poller_add(h->poller, socket->fd, link_driver_tag, true, false);
     xsk_refill(socket, 0);
     *p = SocketProgress();
+    for (uint32_t i = 0; i < h->channel_count; i++) {
+        XdpChannel *channel = h->channels[i];
+        if (channel->socket != index || !channel->installed) continue;
+        tcp_on_lost_flight(&channel->c, h->now);
+        channel->deadline = tcp_deadline(&channel->c);
+        if (channel->deadline < h->deadline) h->deadline = channel->deadline;
+    }
 }
 
 static void check_sockets(XdpHost *h) {
