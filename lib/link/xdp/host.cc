@@ -18,8 +18,6 @@ static_assert(send_headroom >= ether_header_size + ether_vlan_size + ip6_header_
 constexpr Nanos look_distance = 10 * ns_per_ms;
 // A full ring or a busy kernel: by then it has sent some.
 constexpr Nanos retry_distance = 20000;
-// The slowest NIC sends its whole ring in less.
-constexpr Nanos completion_limit = ns_per_s;
 // Completions are taken when there are many, when a frame is wanted and at each look: for every packet the
 // kernel's side of the ring would have to come from the core that has the packet now.
 constexpr uint32_t completion_batch = 64;
@@ -231,20 +229,8 @@ static void check_sockets(XdpHost *h) {
         (void)nic_port_give(h->port, &h->nic, 1);
         return;
     }
-    for (uint32_t i = 0; i < h->nic.socket_count && !h->broken; i++) {
-        SocketProgress *p = &h->progress[i];
-        Xsk *socket = &h->nic.sockets[i];
-        // One whose frames all went to connections receives nothing, and by receiving it would not get any.
-        if (!p->stopped) xsk_refill(socket, 0);
-        if (p->stopped) {
-            recover(h, i);
-        } else if (socket->in_send == 0 || socket->counters.completed != p->completed || p->since == 0) {
-            p->completed = socket->counters.completed;
-            p->since = h->now;
-        } else if (h->now - p->since > completion_limit) {
-            recover(h, i);
-        }
-    }
+    for (uint32_t i = 0; i < h->nic.socket_count && !h->broken; i++)
+        if (nic_socket_stands(&h->nic.sockets[i], &h->progress[i], h->now)) recover(h, i);
 }
 
 // What the nic stage has told besides frames.

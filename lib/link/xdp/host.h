@@ -111,12 +111,8 @@ struct XdpHostCounters {
 };
 
 // What is known of a socket's sending.
-struct SocketProgress {
-    uint64_t completed = 0; // as last looked at
-    Nanos since = 0;        // nothing was completed, though something is under way
-    uint64_t trickled = 0;  // frames queued when xdp_trickle last looked
-    bool stopped = false;   // to be opened again
-    Nanos stopped_at = 0;
+struct SocketProgress : NicProgress {
+    uint64_t trickled = 0; // frames queued when xdp_trickle last looked
 };
 
 struct XdpHost {

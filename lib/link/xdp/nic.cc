@@ -196,6 +196,17 @@ void nic_close(XdpNic *nic) {
     *nic = XdpNic();
 }
 
+bool nic_socket_stands(Xsk *socket, NicProgress *p, Nanos now) {
+    if (p->stopped) return true;
+    // One whose frames all went to connections receives nothing, and by receiving it would not get any.
+    xsk_refill(socket, 0);
+    const bool moves = socket->in_send == 0 || socket->counters.completed != p->completed || p->since == 0;
+    if (!moves) return now - p->since > nic_completion_limit;
+    p->completed = socket->counters.completed;
+    p->since = now;
+    return false;
+}
+
 void nic_stop(XdpNic *nic, uint32_t index) {
     xdp_program_await_socket(&nic->program, true);
     xsk_stop(&nic->sockets[index]);

@@ -61,6 +61,16 @@ int nic_open(XdpNic *nic, const NicOptions &options, Nanos now, ErrorText *error
 void nic_close(XdpNic *nic);
 // Checks the queues and sets nic->steering: what of nic_open needs the interface's facts alone. E_XDP_QUEUES.
 int nic_steer(XdpNic *nic, const NicOptions &options, ErrorText *error);
+// The slowest NIC sends its whole ring in less: a socket that completes nothing for so long is made anew.
+constexpr Nanos nic_completion_limit = ns_per_s;
+struct NicProgress {
+    uint64_t completed = 0; // as last looked at
+    Nanos since = 0;        // nothing was completed, though something is under way
+    bool stopped = false;   // to be opened again
+    Nanos stopped_at = 0;
+};
+// A look at it, after completions were taken: true when it is to be made anew, or still is.
+bool nic_socket_stands(Xsk *socket, NicProgress *progress, Nanos now);
 // Ends a socket that another will take the place of: until then what is received for it is dropped.
 void nic_stop(XdpNic *nic, uint32_t index);
 // A new socket in the place of one that was stopped. E_AGAIN: later; otherwise as nic_open.

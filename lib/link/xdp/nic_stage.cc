@@ -190,20 +190,8 @@ static bool tell_completed(NicStage *s, FrameId id, uint32_t socket) {
 }
 
 static void check_sockets(NicStage *s) {
-    for (uint32_t i = 0; i < s->nic.socket_count && !s->lost; i++) {
-        NicProgress *p = &s->progress[i];
-        Xsk *socket = &s->nic.sockets[i];
-        // One whose frames all went to connections receives nothing, and by receiving it would not get any.
-        if (!p->stopped) xsk_refill(socket, 0);
-        if (p->stopped) {
-            recover(s, i);
-        } else if (socket->in_send == 0 || socket->counters.completed != p->completed || p->since == 0) {
-            p->completed = socket->counters.completed;
-            p->since = s->now;
-        } else if (s->now - p->since > nic_completion_limit) {
-            recover(s, i);
-        }
-    }
+    for (uint32_t i = 0; i < s->nic.socket_count && !s->lost; i++)
+        if (nic_socket_stands(&s->nic.sockets[i], &s->progress[i], s->now)) recover(s, i);
 }
 
 // ---- in ----

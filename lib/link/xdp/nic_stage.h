@@ -9,18 +9,8 @@
 
 namespace wx {
 
-// The slowest NIC sends its whole ring in less: one that completes nothing for so long is opened again.
-constexpr Nanos nic_completion_limit = ns_per_s;
 // How often a socket's progress is looked at.
 constexpr Nanos nic_look_distance = 10 * ns_per_ms;
-
-// What is known of a socket's sending.
-struct NicProgress {
-    uint64_t completed = 0; // as last looked at
-    Nanos since = 0;        // nothing was completed, though something is under way
-    bool stopped = false;   // to be opened again
-    Nanos stopped_at = 0;
-};
 
 // Who knows what this folder must not, and how descriptors get to another process.
 struct NicSupport {
