@@ -133,3 +133,17 @@ inline void refused_by_every_call(wsxdp *handle, int code) {
     assert_int_equal(wsxdp_info(handle, 0, "url", text, sizeof text), code);
     assert_int_equal(wsxdp_last_error(handle, text, sizeof text), code);
 }
+
+// Messages both ways, once everything has been used.
+inline void need_no_allocations(Pair &pair) {
+    const auto round = [&] {
+        assert_int_equal(pair.client.send("there and back"), 0);
+        pair.frame(1);
+        pair.peer.send(wire_frame(2, "there and back"));
+        pair.message("there and back", WSXDP_FLAG_BINARY);
+    };
+    for (int i = 0; i < 50; i++) round();
+    const uint64_t before = pair.client.stats(WSXDP_ALL).allocations;
+    for (int i = 0; i < 500; i++) round();
+    assert_int_equal(pair.client.stats(WSXDP_ALL).allocations, before);
+}

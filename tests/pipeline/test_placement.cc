@@ -204,16 +204,7 @@ TEST(facts_and_counts_are_those_of_the_thread) {
 
 TEST(nothing_is_allocated_once_it_is_open) {
     Pair pair(in_thread);
-    const auto round = [&] {
-        assert_int_equal(pair.client.send("there and back"), 0);
-        pair.frame(1);
-        pair.peer.send(wire_frame(2, "there and back"));
-        pair.message("there and back", WSXDP_FLAG_BINARY);
-    };
-    for (int i = 0; i < 50; i++) round();
-    const uint64_t before = pair.client.stats(WSXDP_ALL).allocations;
-    for (int i = 0; i < 500; i++) round();
-    assert_int_equal(pair.client.stats(WSXDP_ALL).allocations, before);
+    need_no_allocations(pair);
 }
 
 TEST(an_idle_thread_sleeps) {

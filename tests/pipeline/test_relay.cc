@@ -397,16 +397,7 @@ TEST(idle_threads_sleep) {
 
 TEST(nothing_is_allocated_once_it_is_open) {
     Pair pair(in("threads: rx tls ws tx"));
-    const auto round = [&] {
-        assert_int_equal(pair.client.send("there and back"), 0);
-        pair.frame(1);
-        pair.peer.send(wire_frame(2, "there and back"));
-        pair.message("there and back", WSXDP_FLAG_BINARY);
-    };
-    for (int i = 0; i < 50; i++) round();
-    const uint64_t before = pair.client.stats(WSXDP_ALL).allocations;
-    for (int i = 0; i < 500; i++) round();
-    assert_int_equal(pair.client.stats(WSXDP_ALL).allocations, before);
+    need_no_allocations(pair);
 }
 
 // More sockets than are read without asking the poller, one of them out of turn.
