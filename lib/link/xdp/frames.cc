@@ -111,6 +111,7 @@ static bool on_tcp(XdpHost *h, Frame &frame, FrameId id, uint32_t socket, bool o
     bool kept = tcp_on_segment(c, frame.tcp, id, h->now);
     if (kept) h->stamps[id].processed = h->clock->ticks();
     xdp_mark_dirty(channel);
+    if (channel->attached && channel->want_read) xdp_list_ready(channel); // now, not after another lap
     return kept;
 }
 
