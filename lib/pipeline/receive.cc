@@ -121,7 +121,8 @@ static bool receive_plain(Transport *t, Connection *c, uint64_t room) {
     }
     count_read(t, c, got, asked);
     uint64_t waited = c->inbox.used();
-    announce(t, c, static_cast<uint64_t>(got), stamps, t->clock->ticks(), 0);
+    const Tick read_tick = stamps.processed != 0 ? stamps.processed : t->clock->ticks();
+    announce(t, c, static_cast<uint64_t>(got), stamps, read_tick, 0);
     check_filled(t, c, static_cast<uint64_t>(got) == room, waited);
     return true;
 }

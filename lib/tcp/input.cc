@@ -274,31 +274,30 @@ static bool on_synchronized(TcpConnection *c, const TcpSegment &s, FrameId frame
 
 // The next segment in order, with nothing else about it: no option but the timestamp, nothing held, and an
 // acknowledgement that repeats the last one with the window as it was. What is left to do is to place it.
-static bool expected(const TcpConnection *c, const TcpSegment &s) {
+static bool expected(const TcpConnection *c, const TcpSegment &s, uint32_t ack, uint16_t window) {
     return c->state == TcpState::established && (s.flags & ~tcp_psh) == tcp_ack && s.seq == c->rx.next &&
-           s.ack == c->send_una && c->rx.held_count == 0 && !c->fin_known && s.payload.size != 0 &&
+           ack == c->send_una && c->rx.held_count == 0 && !c->fin_known && s.payload.size != 0 &&
            seq_until(s.seq + static_cast<uint32_t>(s.payload.size), c->advertised) &&
-           (uint32_t{s.window} << c->send_scale) == c->send_window && s.options.sack_count == 0 &&
+           (uint32_t{window} << c->send_scale) == c->send_window && s.options.sack_count == 0 &&
            !c->reading_over && s.options.has_timestamps == c->timestamps &&
            (!c->timestamps || !seq_before(s.options.ts_value, c->ts_recent)) && c->send_window != 0;
 }
 
 bool tcp_split_ack(const TcpConnection *c, TcpSegment *segment, TcpSegment *ack) {
     if (!seq_after(segment->ack, c->send_una) || seq_after(segment->ack, c->send_next)) return false;
-    TcpSegment data = *segment;
-    data.ack = c->send_una;
-    data.window = static_cast<uint16_t>(c->send_window >> c->send_scale);
-    if (!expected(c, data)) return false;
+    const uint16_t window = static_cast<uint16_t>(c->send_window >> c->send_scale);
+    if (!expected(c, *segment, c->send_una, window)) return false;
     *ack = *segment;
     ack->flags = tcp_ack;
     ack->seq += static_cast<uint32_t>(segment->payload.size);
     ack->payload = ByteView();
-    *segment = data;
+    segment->ack = c->send_una;
+    segment->window = window;
     return true;
 }
 
 bool tcp_on_segment(TcpConnection *c, const TcpSegment &s, FrameId frame, Nanos now) {
-    if (__builtin_expect(expected(c, s), 1)) {
+    if (__builtin_expect(expected(c, s, s.ack, s.window), 1)) {
         c->stats.segments_in++;
         heard(c, now);
         if (c->timestamps && seq_until(s.seq, c->last_ack_sent)) {

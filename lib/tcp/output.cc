@@ -28,7 +28,8 @@ struct Plan {
 // What else a segment with ACK tells the peer.
 struct Said {
     uint32_t ack;
-    uint32_t edge; // of the window
+    uint32_t edge;   // of the window
+    uint16_t window; // the field
 };
 
 } // namespace
@@ -79,28 +80,12 @@ static uint16_t select_window(const TcpConnection *c, uint32_t next, uint32_t *e
     return static_cast<uint16_t>(field);
 }
 
-// The usual header: no option, or only the timestamp.
-static size_t write_plain_options(uint8_t *tcp, const Plan &plan) {
-    if (plan.size == 0) return tcp_header_size;
-    store_be32(tcp + 20, 0x0101080A); // two NOPs, kind 8, length 10
-    store_be32(tcp + 24, plan.options.ts_value);
-    store_be32(tcp + 28, plan.options.ts_echo);
-    return tcp_header_size + 12;
-}
-
-// Fills in lengths and checksums of what begins with the template's IP header, and gives it to the sink;
-// false when that is full.
-static bool hand_over(Out *out, uint8_t *headers, size_t tcp_size, const SendPieces *payload, bool again) {
+static bool deliver(Out *out, const uint8_t *headers, size_t tcp_size, const SendPieces *payload,
+                    bool again) {
     TcpConnection *c = out->c;
-    bool has_payload = payload != nullptr && payload->size != 0;
-    uint16_t length = static_cast<uint16_t>(tcp_size + (has_payload ? payload->size : 0));
-    uint16_t length_word = __builtin_bswap16(length); // as it lies in the pseudo header
-    tcp_finish(headers + c->ip_size, tcp_size, checksum_add(c->pseudo, length_word),
-               has_payload ? payload->sum : 0);
-    ip_set_payload_size(headers, length);
     TcpPacket packet;
     packet.headers = ByteView(headers, c->ip_size + tcp_size);
-    packet.payload = has_payload ? payload : nullptr;
+    packet.payload = payload != nullptr && payload->size != 0 ? payload : nullptr;
     packet.again = again;
     packet.last = out->last;
     if (!out->sink->send(out->sink, packet)) {
@@ -113,6 +98,18 @@ static bool hand_over(Out *out, uint8_t *headers, size_t tcp_size, const SendPie
     return true;
 }
 
+// Fills in lengths and checksums of what begins with the template's IP header, and gives it to the sink;
+// false when that is full.
+static bool hand_over(Out *out, uint8_t *headers, size_t tcp_size, const SendPieces *payload, bool again) {
+    TcpConnection *c = out->c;
+    uint16_t length = static_cast<uint16_t>(tcp_size + (payload != nullptr ? payload->size : 0));
+    uint16_t length_word = __builtin_bswap16(length); // as it lies in the pseudo header
+    tcp_finish(headers + c->ip_size, tcp_size, checksum_add(c->pseudo, length_word),
+               payload != nullptr ? payload->sum : 0);
+    ip_set_payload_size(headers, length);
+    return deliver(out, headers, tcp_size, payload, again);
+}
+
 static TcpSegment plain_segment(const TcpConnection *c) {
     TcpSegment s;
     s.source_port = c->tuple.local_port;
@@ -120,33 +117,63 @@ static TcpSegment plain_segment(const TcpConnection *c) {
     return s;
 }
 
+// Words as they lie in memory, in one store.
+static inline void store_two(uint8_t *at, uint32_t first, uint32_t second) {
+    const uint64_t both = uint64_t{second} << 32 | first;
+    memcpy(at, &both, sizeof both);
+}
+
+// The usual segment: no option, or only the timestamp. What is stored goes into the sum as well, since a load
+// of bytes that were stored in other sizes waits until they are in the cache. Returns the TCP header's size.
+static size_t write_usual(uint8_t *headers, const TcpConnection *c, uint8_t flags, uint32_t seq,
+                          const Said &said, const TcpOptions &options, const SendPieces *payload) {
+    uint8_t *tcp = headers + c->ip_size;
+    const size_t size = tcp_header_size + (options.has_timestamps ? 12 : 0);
+    const uint16_t length = static_cast<uint16_t>(size + (payload != nullptr ? payload->size : 0));
+    if (c->ip_size == ip4_header_size) // with the ports; sizes that are known need no call
+        memcpy(headers, c->head, ip4_header_size + 4);
+    else
+        memcpy(headers, c->head, ip6_header_size + 4);
+    ip_set_payload_size(headers, length);
+    uint32_t ports;
+    memcpy(&ports, c->head + c->ip_size, sizeof ports);
+    const uint32_t seq_word = __builtin_bswap32(seq), ack_word = __builtin_bswap32(said.ack);
+    const uint32_t control = static_cast<uint32_t>(size << 26) | uint32_t{flags} << 16 | said.window;
+    uint64_t sum = uint64_t{c->pseudo} + ports + seq_word + ack_word + __builtin_bswap32(control);
+    sum += __builtin_bswap16(length); // as it lies in the pseudo header
+    if (payload != nullptr) sum += payload->sum;
+    if (options.has_timestamps) {
+        const uint32_t kind = __builtin_bswap32(0x0101080A); // two NOPs, kind 8, length 10
+        const uint32_t value = __builtin_bswap32(options.ts_value), echo = __builtin_bswap32(options.ts_echo);
+        sum += uint64_t{kind} + value + echo;
+        store_two(tcp + 20, kind, value);
+        memcpy(tcp + 28, &echo, sizeof echo);
+    }
+    store_two(tcp + 4, seq_word, ack_word);
+    store_two(tcp + 12, __builtin_bswap32(control), checksum_finish(checksum_fold(sum))); // not urgent
+    return size;
+}
+
 // Makes a segment with ACK, of data, FIN, or neither, and gives it to the sink; false when that is full.
 static bool hand_over_ack(Out *out, uint8_t flags, uint32_t seq, const SendPieces *payload, const Plan &plan,
                           bool again, Said *said) {
     TcpConnection *c = out->c;
     uint8_t headers[ip6_header_size + tcp_header_max];
-    memcpy(headers, c->head, c->ip_size + tcp_header_size);
-    uint8_t *tcp = headers + c->ip_size;
     said->ack = tcp_receive_next(c);
-    uint16_t window = select_window(c, said->ack, &said->edge);
-    size_t head_size;
+    said->window = select_window(c, said->ack, &said->edge);
     if (plan.options.sack_count == 0) {
-        store_be32(tcp + 4, seq);
-        store_be32(tcp + 8, said->ack);
-        head_size = write_plain_options(tcp, plan);
-        tcp[12] = static_cast<uint8_t>(head_size << 2);
-        tcp[13] = flags;
-        store_be16(tcp + 14, window);
-    } else {
-        TcpSegment s = plain_segment(c);
-        s.seq = seq;
-        s.ack = said->ack;
-        s.flags = flags;
-        s.window = window;
-        s.options = plan.options;
-        head_size = tcp_write_header(ByteSpan(tcp, tcp_header_max), s);
+        const size_t size = write_usual(headers, c, flags, seq, *said, plan.options, payload);
+        return deliver(out, headers, size, payload, again);
     }
-    return hand_over(out, headers, head_size, payload, again);
+    TcpSegment s = plain_segment(c);
+    s.seq = seq;
+    s.ack = said->ack;
+    s.flags = flags;
+    s.window = said->window;
+    s.options = plan.options;
+    memcpy(headers, c->head, c->ip_size);
+    const size_t size = tcp_write_header(ByteSpan(headers + c->ip_size, tcp_header_max), s);
+    return hand_over(out, headers, size, payload, again);
 }
 
 // The segment has left and the peer will read it: nothing of this is owed any more.

@@ -45,7 +45,7 @@ void send_buffer_join(SendBuffer *b, uint32_t size, SendPieces *out) {
         const bool all = taken == chunk.size;
         const ChecksumSum sum = all && chunk.has_sum ? chunk.sum : checksum_sum(chunk.data, taken);
         out->sum = checksum_add(out->sum, out->size & 1 ? checksum_shift(sum) : sum);
-        out->pieces[out->count++] = ByteView(chunk.data, taken);
+        out->pieces[out->count++] = {chunk.data, taken};
         out->size += taken;
         out->push = all && chunk.push;
         out->whole = false;

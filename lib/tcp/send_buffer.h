@@ -27,7 +27,12 @@ struct TcpChunk {
 constexpr unsigned send_pieces_max = 8;
 
 struct SendPieces {
-    ByteView pieces[send_pieces_max];
+    struct Piece { // nothing to clear: one of these is made for every segment
+        const uint8_t *data;
+        size_t size;
+        operator ByteView() const { return ByteView(data, size); }
+    };
+    Piece pieces[send_pieces_max]; // [0, count) are there
     unsigned count = 0;
     uint32_t size = 0;
     ChecksumSum sum = 0;      // of all pieces together, as one run of bytes
@@ -109,7 +114,7 @@ inline void send_buffer_view(SendBuffer *b, uint32_t seq, uint32_t size, bool jo
     const uint32_t left = entry.chunk.size - offset;
     const uint32_t taken = size < left ? size : left;
     b->cursor = index;
-    out->pieces[0] = ByteView(entry.chunk.data + offset, taken);
+    out->pieces[0] = {entry.chunk.data + offset, taken};
     out->count = 1;
     out->size = taken;
     out->whole = taken == entry.chunk.size;

@@ -217,7 +217,7 @@ struct TcpConnection {
     TcpTuple tuple;
     uint8_t ip_size = 0;
     uint8_t head[ip6_header_size + tcp_header_size]; // template of IP and TCP header
-    ChecksumSum pseudo = 0;                          // pseudo header without the length, plus the ports
+    ChecksumSum pseudo = 0;                          // pseudo header without the length
     uint32_t iss = 0;
     uint32_t irs = 0;
     uint32_t fin_received = 0; // its sequence number

@@ -22,12 +22,6 @@ inline uint32_t load32(const uint8_t *p) {
     return word;
 }
 
-inline ChecksumSum fold(uint64_t sum) {
-    sum = (sum & 0xFFFFFFFF) + (sum >> 32);
-    sum = (sum & 0xFFFF) + (sum >> 16); // below 2^18
-    return static_cast<ChecksumSum>((sum & 0xFFFF) + (sum >> 16));
-}
-
 inline uint64_t add_carry(uint64_t a, uint64_t b) {
     const uint64_t sum = a + b;
     return sum + (sum < b);
@@ -79,11 +73,11 @@ template <bool copying> inline uint64_t sum_words(uint8_t *to, const uint8_t *fr
 }
 
 ChecksumSum sum_plain(const uint8_t *data, size_t size) {
-    return fold(sum_words<false>(nullptr, data, size));
+    return checksum_fold(sum_words<false>(nullptr, data, size));
 }
 // Of more than a header, the C library's copy is so much wider that reading twice costs less.
 ChecksumSum copy_plain(uint8_t *to, const uint8_t *from, size_t size) {
-    if (size <= small_bytes_max) return fold(sum_words<true>(to, from, size));
+    if (size <= small_bytes_max) return checksum_fold(sum_words<true>(to, from, size));
     memcpy(to, from, size);
     return sum_plain(to, size);
 }
@@ -145,7 +139,7 @@ template <bool copying> WX_AVX2 ChecksumSum sum_vectors(uint8_t *to, const uint8
     a.upper = _mm256_add_epi64(a.upper, b.upper);
     uint64_t sum = lanes_sum(a);
     if (size & 1) sum += sum_tail<copying>(to + (copying ? even : 0), from + even, 1);
-    return fold(sum);
+    return checksum_fold(sum);
 }
 
 __attribute__((target("avx2"))) ChecksumSum sum_avx2(const uint8_t *data, size_t size) {
@@ -209,7 +203,7 @@ ChecksumSum checksum_pseudo(const uint8_t *source, const uint8_t *destination, s
     if (address_size == 16) {
         for (size_t at = 4; at < 16; at += 4) sum += uint64_t{load32(source + at)} + load32(destination + at);
     }
-    return fold(sum);
+    return checksum_fold(sum);
 }
 
 size_t checksum_codes(const ChecksumCode **out) {

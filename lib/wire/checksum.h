@@ -24,6 +24,11 @@ inline ChecksumSum checksum_shift(ChecksumSum sum) { // of a part that begins at
     sum = (sum & 0xFFFF) + (sum >> 16);
     return (sum << 8 & 0xFF00) | sum >> 8;
 }
+inline ChecksumSum checksum_fold(uint64_t sum) { // of words of up to 32 bits, added up
+    sum = (sum & 0xFFFFFFFF) + (sum >> 32);
+    sum = (sum & 0xFFFF) + (sum >> 16); // below 2^18
+    return static_cast<ChecksumSum>((sum & 0xFFFF) + (sum >> 16));
+}
 // The value for the header's field, as it is stored with memcpy: in the machine's order, like the sum.
 inline uint16_t checksum_finish(ChecksumSum sum) {
     sum = (sum & 0xFFFF) + (sum >> 16);
