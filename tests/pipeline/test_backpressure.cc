@@ -103,8 +103,9 @@ TEST(a_stalled_connection_is_not_dead) {
     }
     wsxdp_event event;
     for (int64_t start = now_ms(); now_ms() - start < 400; usleep(2000)) {
-        assert_true(wsxdp_poll(pair.client.handle, &event, 1, 0) <= 1);
-        assert_int_equal(event.kind, WSXDP_EVENT_MESSAGE);
+        const int taken = wsxdp_poll(pair.client.handle, &event, 1, 0);
+        assert_in_range(taken, 0, 1);
+        if (taken == 1) assert_int_equal(event.kind, WSXDP_EVENT_MESSAGE);
     }
 }
 
