@@ -371,7 +371,8 @@ WSXDP_API int wsxdp_open(const char *url, const wsxdp_config *config, wsxdp **ou
 
 /* Adds a connection to the handle; *conn receives its id. config NULL means the options given to
  * wsxdp_open; options marked HANDLE must not differ. Owner thread. Errors as wsxdp_open's, and
- * E_CONNECTIONS, E_THREAD; wsxdp_last_error has the text. */
+ * E_CONNECTIONS, E_THREAD, E_AGAIN (what runs the stages has not taken in those before: poll, then
+ * try again); wsxdp_last_error has the text. */
 WSXDP_API int wsxdp_connect(wsxdp *handle, const char *url, const wsxdp_config *config, uint32_t *conn);
 
 /* Ends everything in bounded time from any state: open connections are dropped (call wsxdp_close
