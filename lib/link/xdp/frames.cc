@@ -329,7 +329,7 @@ bool xdp_queue_frame(XdpHost *h, uint32_t socket, uint64_t address, uint32_t siz
 }
 
 bool xdp_send_packet(TcpSink *sink, const TcpPacket &packet) {
-    XdpHost *h = reinterpret_cast<XdpHost *>(reinterpret_cast<uint8_t *>(sink) - offsetof(XdpHost, sink));
+    XdpHost *h = static_cast<HostSink *>(sink)->host;
     XdpChannel *channel = h->sending;
     if (h->nic.mode == NicMode::none || channel->ethernet_size == 0) return refuse(h);
     if (packet.payload != nullptr && h->queued >= send_batch) {

@@ -48,6 +48,7 @@ int xdp_host_open(XdpHost *h, const XdpHostOptions &options, const XdpSupport &s
     h->clock = clock;
     h->random = random;
     h->sink.send = xdp_send_packet;
+    h->sink.host = h;
     h->tcp.random = random;
     random->fill(random, h->tcp.secret.key, sizeof h->tcp.secret.key);
     h->tcp.release_receive = FrameRelease{xdp_release_received, h};

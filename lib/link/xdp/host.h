@@ -115,6 +115,12 @@ struct SocketProgress : NicProgress {
     uint64_t trickled = 0; // frames queued when xdp_trickle last looked
 };
 
+struct XdpHost;
+// Where TCP's packets go.
+struct HostSink : TcpSink {
+    XdpHost *host = nullptr;
+};
+
 struct XdpHost {
     XdpHostOptions options;
     XdpSupport support;
@@ -126,7 +132,7 @@ struct XdpHost {
     NicOptions nic_wanted;
     TcpHost tcp;
     TcpTable table;
-    TcpSink sink;
+    HostSink sink;
     XdpChannel **channels = nullptr;
     uint32_t channel_count = 0;
     XdpChannel *dirty = nullptr;
