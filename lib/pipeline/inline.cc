@@ -55,7 +55,7 @@ static void inline_before_sleep(Engine *e) {
     if (e->stages.transport.unpolled) transport_rejoin_poller(&e->stages.transport);
 }
 
-static uint64_t inline_changes(const Engine *e) { return e->stages.transport.changes; }
+static uint64_t inline_changes(const Engine *e) { return stages_changes(&e->stages); }
 
 static uint64_t inline_allocations(const Engine *) { return 0; }
 

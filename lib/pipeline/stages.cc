@@ -166,4 +166,6 @@ void stages_detach(Stages *s, uint32_t index) {
         transport_retire(&s->transport, &s->transport.connections[index]);
 }
 
+uint64_t stages_xdp_tries(const Stages *s) { return xdp_transport_host(s->xdp)->counters.nic_tries; }
+
 } // namespace wx

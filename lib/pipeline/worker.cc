@@ -253,12 +253,7 @@ static void describe(Worker *w) {
 
 static uint64_t changes_of(const Worker *w) {
     if (w->nic != nullptr) return w->nic->changes;
-    if (w->rounds.transport != nullptr) {
-        // An interface is opened in a step in which nothing happens to a connection.
-        XdpTransport *xdp = w->stages->xdp;
-        return w->rounds.transport->changes +
-               (xdp != nullptr ? xdp_transport_host(xdp)->counters.nic_opens : 0);
-    }
+    if (w->rounds.transport != nullptr) return stages_changes(w->stages);
     uint64_t changes = w->rounds.ws != nullptr ? w->rounds.ws->changes : 0;
     if (w->reader != nullptr) changes += w->reader->live_count; // the poller's list may grow
     if (w->writer != nullptr) changes += w->writer->live_count;

@@ -240,6 +240,7 @@ static void watch_sockets(XdpHost *h, bool on) {
 static int open_interface(XdpChannel *channel) {
     XdpHost *h = channel->host;
     if (h->nic.mode != NicMode::none) return 1;
+    h->counters.nic_tries++;
     ErrorText *error = &channel->error;
     if (h->nic.first_try == 0 || h->nic_wanted.ifindex != channel->route.ifindex) {
         int status = h->support.describe(h->support.context, channel->route.ifindex, &h->nic_wanted, error);
@@ -264,7 +265,6 @@ static int open_interface(XdpChannel *channel) {
         xdp_close_frames(h);
         return status;
     }
-    h->counters.nic_opens++;
     if (h->nic_wanted.warning[0] != 0) {
         error->begin(0).add(h->nic_wanted.warning);
         xdp_notify(channel);

@@ -105,7 +105,7 @@ struct XdpHostCounters {
     uint64_t other;                                     // neither TCP nor an ICMP error
     uint64_t no_frame;                                  // packets to be sent that waited for a frame
     uint64_t over_share; // received and dropped: the connection kept more than its share of frames
-    uint64_t link_downs, path_changes, nic_opens;
+    uint64_t link_downs, path_changes, nic_tries;
     uint64_t trickles;   // frames to ourselves (trickle.cc)
     uint64_t recoveries; // sockets made anew because the kernel completed nothing any more
 };
@@ -115,7 +115,6 @@ struct SocketProgress : NicProgress {
     uint64_t trickled = 0; // frames queued when xdp_trickle last looked
 };
 
-struct XdpHost;
 // Where TCP's packets go.
 struct HostSink : TcpSink {
     XdpHost *host = nullptr;
