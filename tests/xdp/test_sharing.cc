@@ -122,7 +122,7 @@ TEST(a_port_in_time_wait_is_still_ours) {
     std::atomic<int> ended{0};
     const scripted::Script script = [&](scripted::Wire &wire) { wait_for_our_end(wire), ended++; };
     auto server = world.serve(script);
-    Session session(World::url(*server), World::options({{"close.timeout_ns", "20ms"}}));
+    Session session(World::url(*server), World::options({{"close.timeout_ns", "300ms"}}));
     session.need(WSXDP_EVENT_OPEN);
     const int port = local_port(session);
     close_first(session, ended);
@@ -140,7 +140,7 @@ TEST(a_port_is_given_back_after_time_wait) {
     const scripted::Script script = [&](scripted::Wire &wire) { wait_for_our_end(wire), ended++; };
     auto server = world.serve(script);
     Session session(World::url(*server),
-                    World::options({{"close.timeout_ns", "20ms"}, {"xdp.time_wait_ns", "100ms"}}));
+                    World::options({{"close.timeout_ns", "300ms"}, {"xdp.time_wait_ns", "100ms"}}));
     session.need(WSXDP_EVENT_OPEN);
     const int port = local_port(session);
     close_first(session, ended);
