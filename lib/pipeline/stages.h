@@ -47,9 +47,9 @@ void stages_attach(Stages *stages, Connection *c);
 // They let go of it; its area and settings stay the caller's.
 void stages_detach(Stages *stages, uint32_t index);
 
+uint64_t stages_xdp_tries(const Stages *stages); // to open an interface
 // Grows when memory may be allocated: something happens to a connection, or an interface is tried, which is
 // in a step in which nothing happens to any.
-uint64_t stages_xdp_tries(const Stages *stages);
 inline uint64_t stages_changes(const Stages *stages) {
     return stages->transport.changes + (stages->xdp != nullptr ? stages_xdp_tries(stages) : 0);
 }

@@ -138,13 +138,14 @@ struct Cycles {
             fail_msg("the XDP program is still attached");
     }
 
-    // The most of the first third, and the least of the last: what is left behind shows in each of its
-    // blocks, the stacks and arenas of servers' threads that happened to run beside each other in some only.
-    void judge_memory(uint64_t done, uint64_t third) {
+    // After a third, and the least of the last blocks: what is left behind shows in each of them, the stacks
+    // and arenas of servers' threads that happened to run beside each other in some only.
+    void judge_memory(uint64_t done, uint64_t all) {
+        constexpr unsigned last_blocks = 5;
         malloc_trim(0);
         const size_t now = resident_kib();
-        if (done <= third + block && now > result.resident_early) result.resident_early = now;
-        if (done <= 2 * third || now < result.resident_late) result.resident_late = now;
+        if (result.resident_early == 0 && done >= all / 3) result.resident_early = now;
+        if (done + last_blocks * block <= all || now < result.resident_late) result.resident_late = now;
     }
 
     CycleResult run(uint64_t cycles, const std::function<void(const CycleResult &)> &tell = {}) {
@@ -152,7 +153,7 @@ struct Cycles {
         const int64_t began = now_ms();
         while (result.cycles < cycles) {
             run_block();
-            judge_memory(result.cycles, warm);
+            judge_memory(result.cycles, cycles);
             const size_t now = open_descriptors();
             if (result.descriptors == 0) result.descriptors = now;
             assert_int_equal(now, result.descriptors);
