@@ -173,13 +173,14 @@ benches := $(call program,$(bench_sources))
 replays := $(patsubst fuzz/fuzz_%.cc,$(OUT)/fuzz/replay_%,$(fuzz_sources))
 fuzzers := $(patsubst fuzz/%.cc,$(OUT)/fuzz/%,$(fuzz_sources))
 # Programs worth a race detector: those with a second thread in them; it sees nothing of other processes.
-single := %/test_model %/test_simulated %/test_process %/test_chaos %/test_last_words %/test_spawning %/test_stage_options
+single := %/test_model %/test_simulated %/test_process %/test_chaos %/test_last_words %/test_spawning %/test_stage_options \
+          %/test_admission
 threaded := $(filter-out $(single),$(filter $(addprefix $(OUT)/tests/,ring/% link/test_poller xdp/test_bridge host/% \
                 pipeline/% capi/%),$(tests)))
 
 # What runs again with the stages elsewhere; the others look into a handle, need none or say so.
 placed := $(filter-out %/test_simulated %/test_spinning %/test_settings %/test_options %/test_redirect_race %/test_process \
-              %/test_chaos %/test_last_words %/test_spawning %/test_stage_options %/test_relay,\
+              %/test_chaos %/test_last_words %/test_spawning %/test_stage_options %/test_admission %/test_relay,\
               $(filter $(OUT)/tests/pipeline/%,$(tests)))
 # And a few with rx, tls and tx apart, which test_relay looks into.
 relayed := $(filter %/test_backpressure %/test_closing %/test_many %/test_reconnecting %/test_sending %/test_timeouts \

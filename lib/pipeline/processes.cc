@@ -315,7 +315,9 @@ static void stop(Engine *e) {
 
 static Connection *blank(Engine *e, uint32_t) { return &e->helpers->blank; }
 
-static int send_connect(Engine *e, uint32_t index, const Options *options, const AppConnection *was) {
+// To how many of them it went is in *told: each takes it, whatever becomes of the others.
+static int send_connect(Engine *e, uint32_t index, const Options *options, const AppConnection *was,
+                        size_t *told) {
     Helpers *h = e->helpers;
     int fd = -1;
     int cause = bundle_write(ByteView(h->urls[index]), options, &fd);
@@ -326,15 +328,23 @@ static int send_connect(Engine *e, uint32_t index, const Options *options, const
     request.was_open = was != nullptr && was->epoch != 0;
     request.epoch = was != nullptr ? was->epoch : 0;
     remote_seat_taken(e, index);
-    for (size_t i = 0; i < place_count(e) && cause == 0; i++)
+    for (size_t i = 0; i < place_count(e); i++) {
         cause =
             passing_send(h->all[i].control, ByteView(&request, sizeof request), &fd, 1, request_patience_ms);
-    close(fd);
-    for (size_t i = 0; i < place_count(e) && cause == 0; i++) {
+        if (cause != 0) break;
+        ++*told;
         e->remote->places[i].words->requests.fetch_add(1, std::memory_order_release);
         e->remote->places[i].ringer.ring();
     }
+    close(fd);
     return cause;
+}
+
+// Those that were told of it let go of it again, and until they have nobody else gets its index.
+static void take_back(Engine *e, Connection *c, size_t told) {
+    if (told == 0) return;
+    c->settings->references++; // engine_connect drops its own
+    remote_retire(e, c->index, ConnectionArea(), c->settings);
 }
 
 // While no process is there the connection waits for the next one, which takes all that exist: 1.
@@ -349,8 +359,12 @@ static int attach(Engine *e, Connection *c, ErrorText *error) {
         return error->code;
     }
     if (h->life != Life::running) return 1;
-    int cause = send_connect(e, c->index, c->settings->options, nullptr);
+    size_t told = 0;
+    const int cause = send_connect(e, c->index, c->settings->options, nullptr, &told);
     if (cause == 0 || cause == EPIPE) return 0; // its death is told by poll
+    take_back(e, c, told);
+    free_secret_text(h->urls[c->index]);
+    h->urls[c->index] = nullptr;
     const int code = cause == ENOMEM ? WSXDP_E_MEMORY : cause == EAGAIN ? WSXDP_E_AGAIN : WSXDP_E_SYSTEM;
     error->begin(code, cause).add("connecting: handing the request to the stages: ").errno_name(cause);
     if (cause == EAGAIN) error->add("; their process does not take it: poll, then try again");
@@ -430,7 +444,8 @@ static bool connect_all(Engine *e) {
         const uint32_t index = e->app.live[i];
         AppConnection *a = &e->app.connections[index];
         if (a->ended) continue;
-        if (send_connect(e, index, a->settings->options, a) != 0) return false;
+        size_t told = 0; // what they know ends with them, if one of them does not take it
+        if (send_connect(e, index, a->settings->options, a, &told) != 0) return false;
         app_connect(&e->app, index);
         if (a->close_asked) (void)app_abort(&e->app, a);
     }

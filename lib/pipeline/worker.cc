@@ -46,9 +46,15 @@ static void answer(Worker *w) {
     q->state.store(Question::State::answered, std::memory_order_release);
 }
 
-// What was asked of a connection before it left lies in the ring before the seat says so.
+static bool has_request(const Worker *w) {
+    return w->admit != nullptr && w->words->requests.load(std::memory_order_acquire) != w->admitted;
+}
+
+// What was asked of a connection before it left lies in the ring before the seat says so; so does the request
+// for it, if this worker has not even come to that.
 static void let_go(Worker *w) {
     w->words->leave_asked.exchange(0, std::memory_order_acq_rel);
+    while (has_request(w) && w->words->stop.load(std::memory_order_acquire) == 0) w->admit(w->context);
     Rounds *r = &w->rounds;
     if (r->transport != nullptr) transport_step(r->transport, w->clock.ticks(), nullptr, 0);
     for (uint32_t i = 0; i < w->connection_limit; i++) {
@@ -106,10 +112,6 @@ static void tell(Worker *w) {
     if (ws == nullptr || ws->metadata.released_head == w->metadata_given) return;
     w->metadata_given = ws->metadata.released_head;
     give_room(w->other_words, &w->other);
-}
-
-static bool has_request(const Worker *w) {
-    return w->admit != nullptr && w->words->requests.load(std::memory_order_acquire) != w->admitted;
 }
 
 static bool asked(const Worker *w) {
