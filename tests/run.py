@@ -35,6 +35,9 @@ TOTALS = re.compile(r'^(\d+) passed, (\d+) failed, (\d+) skipped$')
 # cmocka's own words, of each group in the program.
 CMOCKA = {kind: re.compile(r'^\[\s+%s\s*\] (\d+) test\(s\)' % word, re.M)
           for kind, word in (('passed', 'PASSED'), ('failed', 'FAILED'), ('skipped', 'SKIPPED'))}
+BEGINS, FAILS = re.compile(r'^\[ RUN +\] (\S+)'), re.compile(r'^\[  FAILED  \] (\S+)$')
+CAUSE = re.compile(r'^\[  ERROR   \]|^\[   LINE   \]|^\[  FAILED  \] \S+$|^FAIL\b|^ERROR: |SUMMARY: ')
+CAUSE_LINES = 12         # beside the line of a program, while the others go on
 SANITIZER = re.compile(r'ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|: runtime error: ')
 SANITIZER_OPTIONS = {
     'ASAN_OPTIONS': 'detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1:check_initialization_order=1',
@@ -181,6 +184,9 @@ def show(result):
         for line in result.output.splitlines():
             if re.search(r'^\s*SKIP|\[\s+SKIPPED', line):
                 print('          ' + line.strip(), flush=True)
+    if result.failed:
+        for line in [line for line in result.output.splitlines() if CAUSE.search(line)][:CAUSE_LINES]:
+            print('          ' + line.strip(), flush=True)
 
 
 def run_all(paths, settings):
@@ -200,6 +206,19 @@ def run_all(paths, settings):
     return results
 
 
+def failed_cases(lines, most):
+    """Of cmocka's output the cases that failed, each with the end of what it printed."""
+    found, begin = [], 0
+    for at, line in enumerate(lines):
+        fails = FAILS.match(line)
+        if BEGINS.match(line):
+            begin = at
+        elif fails and fails.group(1) == (BEGINS.match(lines[begin]) or fails).group(1):
+            found += lines[max(begin, at + 1 - most):at + 1]
+            begin = at + 1  # the list of all that failed names it again
+    return found
+
+
 def report(results, settings):
     for result in results:
         if result.failed:
@@ -207,6 +226,9 @@ def report(results, settings):
             # cmocka leaves a failed case by longjmp: what the case held then is no leak of ours.
             output = result.output if result.why else result.output.split('ERROR: LeakSanitizer')[0]
             lines = output.rstrip().splitlines()
+            # Others that came later would push it out of what is shown.
+            if len(lines) > settings.lines and not result.why:
+                lines = failed_cases(lines, settings.lines) or lines
             if len(lines) > settings.lines:
                 print('     (the last %d of %d lines)' % (settings.lines, len(lines)))
             print('\n'.join(lines[-settings.lines:]))

@@ -27,6 +27,10 @@ CASES = {  # name: (script, exit code, totals)
                         '1 passed, 0 failed, 1 skipped'),
     'test_absent.sh': (None, 1, '0 passed, 1 failed, 0 skipped'),
 }
+# A case fails in the first of a thousand lines.
+LONG = ('printf "[==========] Running 2 test(s).\\n[ RUN      ] one\\n[  ERROR   ] --- the cause\\n[  FAILED  ] one\\n'
+        '[ RUN      ] two\\n"; for i in $(seq 999); do echo "hay $i"; done; printf "[       OK ] two\\n[==========] '
+        '2 test(s) run.\\n[  PASSED  ] 1 test(s).\\n[  FAILED  ] 1 test(s), listed below:\\n[  FAILED  ] one\\n"; exit 1')
 
 
 def run(folder, name, script, **more):
@@ -50,6 +54,9 @@ def main():
         report.check('runner: skips may be allowed', [] if code == 0 and 'no wheels' in output else output)
         code, output = run(folder + '/none', 'test_x.py', None)
         report.check('runner: a missing script fails', [] if code == 1 else output)
+        code, output = run(folder, 'test_long.sh', LONG)
+        wrong = [] if output.count("the cause") == 2 and 'hay 999' not in output else output.splitlines()
+        report.check('runner: a failed case is shown, however much comes after it', wrong)
         os.mkdir(folder + '/build-thread')
         code, output = run(folder + '/build-thread', 'test_race.sh', 'echo "WARNING: ThreadSanitizer: race"; ' + GOOD,
                            BUILD=folder + '/build')
