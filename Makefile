@@ -162,8 +162,8 @@ tool_objects := $(call object,$(tool_sources))
 stage_objects := $(call object,$(stage_sources))
 support_objects := $(call object,$(support_sources))
 # Neither compiled nor run with ASan: they wait for interfaces and peers, and what they run of the library others run.
-unwatched := $(patsubst %,tests/xdp/test_%.cc,bridge checksums exhaustion fallback helper killed many notice \
-                 occupied outage permissions priority program queues recovery soak spinning tuning xsk_open) \
+unwatched := $(patsubst %,tests/xdp/test_%.cc,bridge checksums exhaustion fallback helper killed lost_neighbor many \
+                 notice occupied outage permissions priority program queues recovery soak spinning tuning xsk_open) \
              $(wildcard tests/live/*.cc)
 watched = $(if $(filter address%,$(SAN)),$(filter-out $(unwatched),$(1)),$(1))
 tests := $(call program,$(call watched,$(test_sources)))

@@ -19,6 +19,8 @@ namespace wx {
 
 // An address that is renewed (DHCP, a network manager's flush and add) is gone for less.
 constexpr Nanos address_grace = ns_per_s;
+// A next hop that was not found is asked for again: as far apart as the kernel's own probes.
+constexpr Nanos neighbor_interval = ns_per_s;
 
 // A link that damages packets does not damage so many in a row; a peer that leaves checksums out gives no
 // other ones, and an attempt to connect would only run out of time.
@@ -438,6 +440,20 @@ static void tell_no_route(XdpChannel *channel) {
                      : "there is no route any more; waiting for one");
 }
 
+// One that is being looked for, or that the kernel has given up on: what is known goes on being used. The
+// kernel tells when it finds one, but looks only while somebody asks.
+static void follow_neighbor(XdpChannel *channel) {
+    XdpHost *h = channel->host;
+    uint8_t mac[6];
+    ErrorText ignored;
+    if (h->support.paths.neighbor(h->support.paths.context, channel->route, mac, &ignored) == 1) {
+        set_ethernet(channel, mac);
+        return;
+    }
+    h->ask_at = h->now + neighbor_interval;
+    if (h->ask_at < h->deadline) h->deadline = h->ask_at;
+}
+
 static void follow(XdpChannel *channel) {
     XdpHost *h = channel->host;
     const XdpPaths &paths = h->support.paths;
@@ -464,9 +480,7 @@ static void follow(XdpChannel *channel) {
     const uint32_t room = frame_room(h->nic.umem.frame_bytes);
     if (now.mtu != channel->route.mtu) tcp_set_mtu(&channel->c, now.mtu < room ? now.mtu : room);
     channel->route = now;
-    uint8_t mac[6];
-    ErrorText ignored; // a neighbour that is looked for: what is known goes on being used
-    if (paths.neighbor(paths.context, now, mac, &ignored) == 1) set_ethernet(channel, mac);
+    follow_neighbor(channel);
     xdp_mark_dirty(channel);
 }
 
@@ -478,6 +492,13 @@ void xdp_nic_lost(XdpHost *h, const char *why) {
         end_connection(channel);
     }
     h->broken = true;
+}
+
+void xdp_ask_again(XdpHost *h) {
+    h->ask_at = never;
+    for (uint32_t i = 0; i < h->channel_count; i++)
+        if (h->channels[i]->step == DialStep::handshake || h->channels[i]->step == DialStep::connected)
+            follow_neighbor(h->channels[i]);
 }
 
 void xdp_follow_paths(XdpHost *h) {

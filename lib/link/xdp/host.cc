@@ -168,6 +168,8 @@ static void run_timers(XdpHost *h) {
     if (h->nic_retry_at < h->deadline) h->deadline = h->nic_retry_at;
     if (h->trickle_at <= h->now) xdp_trickle(h);
     if (h->trickle_at < h->deadline) h->deadline = h->trickle_at;
+    if (h->ask_at <= h->now) xdp_ask_again(h);
+    if (h->ask_at < h->deadline) h->deadline = h->ask_at;
     for (uint32_t i = 0; i < h->nic.socket_count; i++)
         if (h->progress[i].stopped && h->next_look < h->deadline) h->deadline = h->next_look;
     if (h->held_count == 0) return;

@@ -159,6 +159,7 @@ struct XdpHost {
     uint32_t opening = 0; // channels in DialStep::interface
     Nanos nic_retry_at = never;
     Nanos trickle_at = never;
+    Nanos ask_at = never;   // for neighbours that were not found
     Nanos next_look = 0;    // at what the kernel has told of paths, when nobody sleeps on its descriptor
     Nanos deadline = never; // earliest of all channels'; may be early
     uint64_t changes = 0;
@@ -191,6 +192,7 @@ void xdp_dial_step(XdpChannel *channel);   // as far as it goes now
 void xdp_dial_failed(XdpChannel *channel); // channel->error says why
 void xdp_opening_over(XdpHost *h);         // a channel leaves DialStep::interface, whichever way
 void xdp_follow_paths(XdpHost *h);         // what the kernel has told of routes, neighbours and links
+void xdp_ask_again(XdpHost *h);            // for the neighbours of connections, at ask_at
 void xdp_nic_lost(XdpHost *h, const char *why);
 void xdp_release_tuple(XdpHost *h, const TcpTuple &tuple, int holder);
 // A packet of its peer was refused for its checksum.
