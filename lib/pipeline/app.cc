@@ -260,8 +260,7 @@ int app_unhold(App *app, const wsxdp_event *event) {
 // ---- conflate ----
 
 static bool ring_pressed(const App *app, uint64_t eighths) {
-    uint64_t waiting = app->events.words->tail.load(std::memory_order_acquire) - app->events.head;
-    return waiting * 8 >= app->events.capacity * eighths;
+    return app->events.waiting() * 8 >= app->events.capacity * eighths;
 }
 
 static bool inbox_pressed(const AppConnection *c, uint64_t eighths) {

@@ -101,7 +101,7 @@ int engine_stats(Engine *e, AppConnection *c, wsxdp_stats_t *caller) {
         for (size_t i = 0; i < e->app.live_count; i++)
             add_connection(&e->app.connections[e->app.live[i]], &out, false);
         out.connections = e->app.live_count;
-        out.events_queued = e->app.events.ready();
+        out.events_queued = e->app.events.look();
     }
     memcpy(caller, &out, out.struct_size);
     return WSXDP_OK;

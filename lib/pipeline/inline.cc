@@ -158,7 +158,7 @@ static size_t run_until_event(Engine *e, wsxdp_event *events, size_t cap, int64_
 }
 
 static size_t inline_collect(Engine *e, wsxdp_event *events, size_t cap, int64_t timeout_ns) {
-    if (e->app.events.ready() < cap || e->backlog_polls == backlog_polls_max) {
+    if (e->app.events.look() < cap || e->backlog_polls == backlog_polls_max) {
         e->backlog_polls = 0;
         return run_until_event(e, events, cap, timeout_ns);
     }

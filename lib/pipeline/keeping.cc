@@ -125,8 +125,7 @@ static int send_subscriptions(Transport *t, Connection *c) {
 static void hand_on(Transport *t, Connection *c, ByteView leftover) {
     if (leftover.size == 0) return;
     memcpy(c->inbox.at_tail(), leftover.data, leftover.size);
-    MetadataSlot *slot = t->metadata.claim();
-    *slot = MetadataSlot();
+    MetadataSlot *slot = t->metadata.claim_cleared();
     slot->index = c->index;
     slot->kind = MetadataSlot::bytes;
     slot->position = c->inbox.tail;

@@ -16,15 +16,13 @@ bool notes_have_room(Transport *t) {
 }
 
 static NoteSlot *claim(Transport *t, Connection *c) {
-    NoteSlot *note = t->notes.claim();
-    MetadataSlot *slot = note ? t->metadata.claim() : nullptr;
+    NoteSlot *note = t->notes.claim_cleared();
+    MetadataSlot *slot = note ? t->metadata.claim_cleared() : nullptr;
     if (slot == nullptr) return nullptr; // callers asked notes_have_room first
-    *slot = MetadataSlot();
     slot->index = c->index;
     slot->kind = MetadataSlot::note;
     slot->position = c->inbox.tail; // everything before belongs to what is over
     slot->poll_tick = t->now_tick;
-    memset(note, 0, sizeof *note);
     note->epoch = c->epoch;
     return note;
 }

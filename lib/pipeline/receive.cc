@@ -28,12 +28,11 @@ namespace wx {
     explain_end(c, code, cause);
     c->read_ended = true;
     watch(t, c, false, c->want_write);
-    MetadataSlot *slot = t->metadata.claim(); // bytes leave notes_reserve slots free
+    MetadataSlot *slot = t->metadata.claim_cleared(); // bytes leave notes_reserve slots free
     if (slot == nullptr) {
         keep_lost(t, c, c->error.code);
         return;
     }
-    *slot = MetadataSlot();
     slot->index = c->index;
     slot->kind = MetadataSlot::end;
     t->metadata.publish();

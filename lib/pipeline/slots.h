@@ -99,8 +99,8 @@ struct CommandSlot {
     uint8_t kind;
     uint8_t size;
     uint16_t code;
+    uint8_t lap; // on the line that is looked at first
     uint8_t payload[183];
-    uint8_t lap;
 };
 static_assert(sizeof(CommandSlot) == 192, "three cache lines");
 static_assert(sizeof(CommandSlot::payload) >= control_payload_max - 2, "a close reason fits");

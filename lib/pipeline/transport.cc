@@ -21,22 +21,29 @@ void transport_flush(Transport *t, Connection *c) {
     if (blocked != c->want_write) watch(t, c, c->want_read, blocked);
 }
 
-static bool drain_requests(Transport *t) {
+static bool drain_control(Transport *t) {
     bool moved = false;
-    // Before the look at ws: what it told before the app was asked for this lies there, and goes out first. A
-    // pong that came before a message is not overtaken by the answer to that message.
-    uint64_t asked = t->commands.ready();
     while (const ControlSlot *slot = t->control.front()) {
-        ControlSlot copy = *slot;
+        ControlSlot copy = *slot; // the other side could change it under our checks
         t->control.pop();
         keep_on_control(t, copy);
         moved = true;
     }
     t->control.release();
-    for (; asked != 0; asked--) {
-        const CommandSlot *slot = t->commands.front();
+    return moved;
+}
+
+static bool drain_requests(Transport *t) {
+    bool moved = false;
+    // At most what can have been there: who asks on and on does not keep us from reading.
+    for (uint64_t left = t->commands.capacity; left != 0; left--) {
+        // Before the look at ws: what it told before the app was asked for this lies there, and goes out
+        // first. A pong that came before a message is not overtaken by the answer to that message.
+        const bool asked = t->commands.ready();
+        moved |= drain_control(t);
+        const CommandSlot *slot = asked ? t->commands.front() : nullptr;
         if (slot == nullptr) break;
-        CommandSlot copy = *slot; // the other side could change it under our checks
+        CommandSlot copy = *slot; // as above
         t->commands.pop();
         keep_on_command(t, copy);
         moved = true;

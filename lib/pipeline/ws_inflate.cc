@@ -8,9 +8,8 @@
 namespace wx {
 
 static EventSlot *claim(WsStage *s, WsConnection *c, uint32_t index, uint64_t size) {
-    EventSlot *slot = s->events.claim();
+    EventSlot *slot = s->events.claim_cleared();
     if (slot == nullptr) return nullptr;
-    *slot = EventSlot();
     slot->index = index;
     slot->source = EventSlot::inflated;
     slot->opcode = c->item.opcode;

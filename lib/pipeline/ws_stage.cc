@@ -49,9 +49,8 @@ static void consume(WsConnection *c, uint64_t bytes) {
 
 // Gives inbox bytes back that no event covers.
 static bool give_back(WsStage *s, uint32_t index, uint64_t position) {
-    EventSlot *slot = s->events.claim();
+    EventSlot *slot = s->events.claim_cleared();
     if (slot == nullptr) return false;
-    *slot = EventSlot();
     slot->index = index;
     slot->release_to = position;
     return true;
@@ -109,11 +108,10 @@ static bool on_ping_or_pong(WsStage *s, WsConnection *c, uint32_t index, const I
     if (s->event_notes.room() == 0 || s->events.room() == 0 || (tells && s->control.room() == 0))
         return false;
     NoteSlot *note = s->event_notes.claim();
-    EventSlot *slot = s->events.claim();
+    EventSlot *slot = s->events.claim_cleared();
     note->size = static_cast<uint16_t>(item.size);
     memcpy(note->text, item.data, item.size);
     s->event_notes.publish();
-    *slot = EventSlot();
     slot->index = index;
     slot->kind = ping ? WSXDP_EVENT_PING : WSXDP_EVENT_PONG;
     slot->source = EventSlot::note;
@@ -305,7 +303,7 @@ static inline void on_bytes(WsStage *s, uint32_t index, const MetadataSlot &slot
     if (s->event_notes.room() == 0 || s->events.room() == 0) return false;
     WsConnection *c = &s->connections[index];
     NoteSlot *copy = s->event_notes.claim();
-    *copy = *note;
+    slot_copy(copy, *note);
     s->notes.pop();
     s->notes.release();
     s->changes++;
@@ -316,8 +314,7 @@ static inline void on_bytes(WsStage *s, uint32_t index, const MetadataSlot &slot
         set_blocked(s, c, false);
     }
     s->event_notes.publish();
-    EventSlot *event = s->events.claim();
-    *event = EventSlot();
+    EventSlot *event = s->events.claim_cleared();
     event->index = index;
     event->kind = static_cast<uint8_t>(copy->kind);
     event->source = EventSlot::note;

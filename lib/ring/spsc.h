@@ -7,11 +7,17 @@
 // the copy says full or empty. What is read from the shared word is checked, since the other side may be
 // broken: a position that cannot be is reported as `corrupt` and never used as an index.
 //
+// Slots that carry their lap say themselves that they are filled. The consumer then looks at the next slot
+// and not at the position, so that one cache line crosses to its core and not two; the position is for
+// counting. (The idea of FastForward, Giacomoni, Moseley and Vachharajani, PPoPP 2008.)
+//
 // Order of calls: producer claim() -> fill -> publish(); consumer front() -> read -> pop().
 #pragma once
 #include "../base/cpu.h"
 #include "../base/status.h"
 #include <atomic>
+#include <stddef.h>
+#include <string.h>
 #include <type_traits>
 
 namespace wx {
@@ -26,21 +32,37 @@ struct alignas(cache_line_pair) RingWords {
 static_assert(sizeof(RingWords) == 2 * cache_line_pair, "one cache line pair per side");
 static_assert(std::atomic<uint64_t>::is_always_lock_free, "shared words must not hide a lock");
 
-// Slots with a member `lap` carry which time round the ring they were filled: a position that was
-// overwritten then makes nobody take a slot of the lap before for a new one.
+// Slots with a member `lap` carry which time round the ring they were filled. It is written last, by
+// publish() alone: who fills a slot leaves it as it is (claim_cleared, slot_copy).
 template <class Slot, class = void> struct SlotLap {
+    static constexpr bool kept = false;
     static void write(Slot *, uint8_t) {}
     static bool is(const Slot *, uint8_t) { return true; }
 };
 template <class Slot> struct SlotLap<Slot, std::void_t<decltype(Slot::lap)>> {
+    static constexpr bool kept = true;
+    // Pairs with the acquire load in is(): the slot's contents before its lap.
     static void write(Slot *slot, uint8_t lap) { __atomic_store_n(&slot->lap, lap, __ATOMIC_RELEASE); }
     static bool is(const Slot *slot, uint8_t lap) {
         return __atomic_load_n(&slot->lap, __ATOMIC_ACQUIRE) == lap;
     }
 };
-// Never that of a slot that was never filled.
+// Never 0, which is that of a slot that was never filled, nor that of the lap before.
 inline uint8_t lap_of(uint64_t position, uint64_t capacity) {
-    return static_cast<uint8_t>((position >> __builtin_ctzll(capacity)) + 1);
+    return static_cast<uint8_t>(position >> __builtin_ctzll(capacity) | 0x80);
+}
+
+// All of a slot but its lap, which the consumer may be looking at.
+template <class Slot> void slot_copy(Slot *to, const Slot &from) {
+    constexpr size_t lap = offsetof(Slot, lap), rest = lap + sizeof from.lap;
+    memcpy(static_cast<void *>(to), &from, lap);
+    memcpy(reinterpret_cast<uint8_t *>(to) + rest, reinterpret_cast<const uint8_t *>(&from) + rest,
+           sizeof from - rest);
+}
+template <class Slot> void slot_clear(Slot *slot) {
+    constexpr size_t lap = offsetof(Slot, lap), rest = lap + sizeof slot->lap;
+    memset(static_cast<void *>(slot), 0, lap);
+    memset(reinterpret_cast<uint8_t *>(slot) + rest, 0, sizeof *slot - rest);
 }
 
 template <class Slot> struct RingProducer {
@@ -76,13 +98,19 @@ template <class Slot> struct RingProducer {
     }
     // The next slot to fill, or nullptr when full. Claimed slots are invisible until publish().
     Slot *claim() { return room() ? &slots[tail++ & (capacity - 1)] : nullptr; }
+    Slot *claim_cleared() {
+        Slot *slot = claim();
+        if (slot != nullptr) slot_clear(slot);
+        return slot;
+    }
     void publish() {
         if (published_tail == tail) return;
         for (uint64_t at = published_tail; at != tail; at++)
             SlotLap<Slot>::write(&slots[at & (capacity - 1)], lap_of(at, capacity));
         published_tail = tail;
-        // Pairs with the acquire load in RingConsumer::ready: slot contents before the position.
+        // Pairs with the acquire load in RingConsumer::look: slot contents before the position.
         words->tail.store(tail, std::memory_order_release);
+        if constexpr (SlotLap<Slot>::kept) return; // the consumer looks at the next slot now
         // The next slot was last used a lap ago: it is fetched while nobody waits for it.
         const uint8_t *ahead = reinterpret_cast<const uint8_t *>(&slots[tail & (capacity - 1)]);
         __builtin_prefetch(ahead, 1);
@@ -93,7 +121,10 @@ template <class Slot> struct RingProducer {
     bool push(const Slot &slot) {
         Slot *place = claim();
         if (place == nullptr) return false;
-        *place = slot;
+        if constexpr (SlotLap<Slot>::kept)
+            slot_copy(place, slot);
+        else
+            *place = slot;
         publish();
         return true;
     }
@@ -114,10 +145,19 @@ template <class Slot> struct RingConsumer {
         slots = ring_slots;
         capacity = ring_capacity;
     }
-    // Slots that can be looked at now. The shared word is read only when the private copy says none.
-    uint64_t ready() { return tail_seen != head ? tail_seen - head : look(); }
+    // Whether there is a slot to look at. Shared memory is read only when the private copy says no.
+    bool ready() {
+        if (tail_seen != head) return true;
+        if constexpr (!SlotLap<Slot>::kept) return look() != 0;
+        if (!SlotLap<Slot>::is(&slots[head & (capacity - 1)], lap_of(head, capacity))) return false;
+        tail_seen = head + 1;
+        return true;
+    }
+    // How many there are, by the position.
     uint64_t look() {
         uint64_t tail = words->tail.load(std::memory_order_acquire);
+        // Slots that say themselves that they are filled can be taken before the position is moved.
+        if (SlotLap<Slot>::kept && head - tail <= capacity) tail = head;
         if (tail - released_head > capacity || tail - released_head < head - released_head) {
             corrupt = true;
             return 0;
@@ -127,13 +167,18 @@ template <class Slot> struct RingConsumer {
         if (tail == head) __builtin_prefetch(&slots[head & (capacity - 1)]);
         return tail_seen - head;
     }
+    // As look(), unchecked, for who only wants to know how full it is.
+    uint64_t waiting() const {
+        const uint64_t count = words->tail.load(std::memory_order_acquire) - head;
+        return count <= capacity ? count : 0;
+    }
     // Nothing is left of what the last look saw.
     bool drained() const { return tail_seen == head; }
-    // Pops, and gives the next slot of those that the last look saw: to take one after the other without a
-    // look at the shared word for each end.
+    // Pops, and gives the next slot, if there is one.
     Slot *next() {
         head++;
-        return drained() ? nullptr : checked();
+        if constexpr (SlotLap<Slot>::kept) return front();
+        return drained() ? nullptr : checked(); // without a look at the shared word for each end
     }
     Slot *front() { return ready() ? checked() : nullptr; }
     // A slot that was not filled in this lap is none: the position that says so is wrong.

@@ -184,8 +184,15 @@ TEST(a_message_larger_than_the_outbox_is_too_big) {
     assert_int_equal(send_to(&pair, WSXDP_BINARY, text_of(65536)), WSXDP_E_TOO_BIG);
     assert_int_equal(send_to(&pair, WSXDP_PING, text_of(126)), WSXDP_E_TOO_BIG);
     std::string largest = text_of(65536 - 14);
+    const bool elsewhere = !test_placement().empty();
     for (int i = 0; i < 3; i++) { // never E_AGAIN for ever
-        assert_int_equal(send_to(&pair, WSXDP_BINARY, largest), WSXDP_OK);
+        int status = send_to(&pair, WSXDP_BINARY, largest);
+        // Who sends elsewhere may not have given the room back yet when the peer has all of it.
+        for (int64_t end = now_ms() + 5000; elsewhere && status == WSXDP_E_AGAIN && now_ms() < end;) {
+            pair.turn();
+            status = send_to(&pair, WSXDP_BINARY, largest);
+        }
+        assert_int_equal(status, WSXDP_OK);
         assert_true(pair.frame(2).payload == largest);
         pair.turn();
     }

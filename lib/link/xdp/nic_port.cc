@@ -223,7 +223,7 @@ bool nic_port_send(NicPort *port, XdpNic *nic, const FrameSlot &frame, NicLane l
         books->counters.send_full++;
         return false;
     }
-    *slot = frame;
+    slot_copy(slot, frame);
     if (ring == &port->bulk) *order = ring->tail;
     books->lent[umem_frame_of(&nic->umem, frame.address)]++;
     books->in_send++;
