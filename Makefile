@@ -230,12 +230,12 @@ simulation := $(OUT)/tests/tcp/simulation_runner
 sim: $(simulation)
 	$(Q)$(simulation) --seed '$(SEED)' $(if $(SEEDS),--seeds '$(SEEDS)',--capture $(OUT)/sim_$(SEED).pcap)
 
-## endurance   over time: a helper process through ROUNDS=500 troubles; transport=xdp: a gibibyte over a rough network,
+## endurance   over time: helper processes, one to three of them, through ROUNDS=500 troubles each; transport=xdp: a gibibyte over a rough network,
 ##             10,000 connections, SOAK=1200 seconds of stalls
 endurance := $(OUT)/tests/xdp/endurance_runner
 chaos := $(OUT)/tests/pipeline/chaos_runner
 endurance: $(endurance) $(chaos) $(OUT)/wsxdp-stage
-	$(Q)WSXDP_SEED='$(SEED)' $(chaos) chaos '$(ROUNDS)'
+	$(Q)for way in '' apart xdp; do WSXDP_SEED='$(SEED)' $(chaos) chaos '$(ROUNDS)' $$way || exit 1; done
 	$(Q)$(endurance) volume 1073741824
 	$(Q)$(endurance) cycles 10000
 	$(Q)$(endurance) soak '$(SOAK)'

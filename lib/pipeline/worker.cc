@@ -145,8 +145,15 @@ static Nanos writer_deadline(const Worker *w) {
     return w->writer != nullptr ? relay_writer_deadline(w->writer) : never;
 }
 
+// In a process of its own, where others may write over the announcement, and then nobody wakes it.
+static Nanos sleep_end(const Worker *w, Nanos now, Nanos until) {
+    const Nanos most = w->parent >= 0 ? now + bell_sleep_max : never;
+    return until < most ? until : most;
+}
+
 static int sleep_until(Worker *w, PollerEvent *out, int cap, Nanos now, Nanos until) {
-    const Nanos left = until == never ? -1 : (until > now ? until - now : 0);
+    const Nanos end = sleep_end(w, now, until);
+    const Nanos left = end == never ? -1 : (end > now ? end - now : 0);
     const int count = poller_wait(&w->poller, out, cap, stay_awake(w) ? 0 : left);
     w->sleeper.rise();
     return count > 0 ? count : 0;
@@ -192,10 +199,7 @@ static bool nic_round(Worker *w, bool sleeps, Nanos now) {
         PollerEvent none[1]; // its sockets are looked at in any case
         const Nanos until = nic_stage_deadline(w->nic);
         nic_stage_watch(w->nic, true);
-        const Nanos left = until == never ? -1 : (until > now ? until - now : 0);
-        const Nanos span = stay_awake(w) ? 0 : left;
-        (void)poller_wait(&w->poller, none, 1, span);
-        w->sleeper.rise();
+        (void)sleep_until(w, none, 1, now, until);
     }
     const Tick tick = rounds_begin(&w->rounds);
     return nic_stage_step(w->nic, w->clock.monotonic(tick), w->clock);
@@ -208,7 +212,7 @@ static bool round(Worker *w, bool sleeps, Nanos now) {
     if (r->transport == nullptr) return ws_round(w, sleeps, now);
     const bool spins = never_sleeps(r->wait);
     if (!sleeps && rounds_direct(r)) return rounds_read(r, rounds_tries(r, spins), spins);
-    const Nanos until = w->visible ? w->turn.until(never) : never;
+    const Nanos until = sleep_end(w, now, w->visible ? w->turn.until(never) : never);
     const bool moved = rounds_ask(r, sleeps, now, until, false, [w] { return stay_awake(w); });
     if (sleeps) w->sleeper.rise();
     return moved;

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
-// A handle whose stages run in a process of their own, a server that numbers its messages anew for each
-// connection, and what can befall the process meanwhile: a signal, or a shared word that is not what it
-// should be. Every message is compared whole with what it must be, both ways. What was wrong is collected
-// and not asserted at once, so that a long run tells how often each trouble did harm; after harm the handle
-// is made anew.
+// A handle whose stages run in processes of their own, over sockets or over AF_XDP, a server that numbers its
+// messages anew for each connection, and what can befall one of the processes meanwhile: a signal, or a
+// shared word that is not what it should be. Every message is compared whole with what it must be, both ways.
+// What was wrong is collected and not asserted at once, so that a long run tells how often each trouble did
+// harm; after harm the handle is made anew.
 #pragma once
 #include "region_view.h"
 // The library's headers come first: they know nothing of the test's.
+#include "../xdp/world.h"
 #include "pair.h"
 #include <deque>
 #include <map>
@@ -64,12 +65,13 @@ struct Line {
 };
 
 struct Server {
-    TestServer listener{0, 1 << 16};
+    TestServer listener;
     std::deque<Line> lines;
     uint32_t opened = 0, newest = 0; // newest: stream of the client
     uint64_t arrived = 0;
     std::string wrong;
 
+    explicit Server(const char *address) : listener(0, 1 << 16, 128, address) {}
     bool turn() {
         bool moved = false;
         TestPeer peer;
@@ -125,6 +127,16 @@ private:
     }
 };
 
+// Which processes there are.
+struct Way {
+    const char *placement;
+    size_t helpers;
+    bool xdp;
+};
+constexpr Way folded = {"processes: transport+ws", 1, false};
+constexpr Way apart = {"processes: transport ws", 2, false};
+constexpr Way over_xdp = {"processes: nic transport ws", 3, true};
+
 struct Client {
     std::unique_ptr<Session> session;
     bool open = false;
@@ -136,10 +148,11 @@ struct Client {
     std::string error;    // the last one told
     int code = 0;         // its code
 
-    void begin(const std::string &url) {
+    void begin(const std::string &url, const Way &way) {
         open = false;
         wrong.clear();
-        session.reset(new Session(url, {{"placement", "processes: transport+ws"},
+        session.reset(new Session(url, {{"placement", way.placement},
+                                        {"transport", way.xdp ? "xdp" : "socket"},
                                         {"inbox.bytes", "65536"},
                                         {"outbox.bytes", "65536"},
                                         {"metadata.slots", "64"},
@@ -210,13 +223,16 @@ class Chaos {
 public:
     std::vector<std::string> problems;
     std::map<std::string, Tally> tallies; // by trouble
+    std::unique_ptr<World> world;         // of a way over AF_XDP
     Server server;
     Client client;
     uint64_t rounds = 0;
 
     size_t words() const { return region.words.size(); }
     const SharedWord &word(size_t index) const { return region.words[index]; }
-    explicit Chaos(unsigned random_seed) : seed(random_seed), random(random_seed) {
+    explicit Chaos(unsigned random_seed, const Way &which = folded)
+        : world(which.xdp ? new World : nullptr), server(serve(world.get())), seed(random_seed),
+          random(random_seed), way(which) {
         descriptors = open_descriptors();
         begin();
     }
@@ -262,17 +278,30 @@ public:
 private:
     unsigned seed;
     std::mt19937 random;
+    Way way;
     RegionView region;
     size_t descriptors = 0;
     bool tolerant = false; // of what arrives at the server
+    std::string victim;    // role of whom a signal was sent to
+
+    static Server serve(const World *in) {
+        if (in == nullptr) return Server("127.0.0.1");
+        netns::Inside there(in->veth.there);
+        return Server(netns::there4);
+    }
+    static std::string role_of(pid_t pid) { // as its command line has it
+        const std::string line = read_file("/proc/" + std::to_string(pid) + "/cmdline");
+        const size_t at = line.find('\0') + 1;
+        return at != 0 && at < line.size() ? line.substr(at, line.find('\0', at) - at) : "?";
+    }
 
     uint64_t draw(uint64_t below) { return random() % below; }
 
     void begin() {
         region.close();
-        client.begin(server.listener.url());
+        client.begin(server.listener.url(), way);
         server.wrong.clear();
-        if (!region.open()) fail_msg("the region is not to be found");
+        if (!region.open(way.helpers, way.xdp)) fail_msg("the region is not to be found");
     }
     bool unharmed() const { return client.wrong.empty() && server.wrong.empty(); }
     void turn() {
@@ -305,22 +334,27 @@ private:
         for (uint64_t i = draw(20); i != 0; i--) turn();
         const Trouble trouble = plan.trouble;
         const std::vector<pid_t> helpers = helpers_of(getpid());
-        if (helpers.size() != 1) return client.wrong = "not one helper", "nothing";
+        if (helpers.size() != way.helpers)
+            return client.wrong = "not as many helpers as there were", "nothing";
         if (trouble == Trouble::any_value || trouble == Trouble::near_value) {
-            if (plan.frozen) ::kill(helpers[0], SIGSTOP);
+            for (const pid_t pid : helpers)
+                if (plan.frozen) ::kill(pid, SIGSTOP);
             const std::string what = overwrite(plan);
             for (int i = 0; plan.frozen && i < 20; i++) turn();
-            if (plan.frozen) ::kill(helpers[0], SIGCONT);
+            for (const pid_t pid : helpers)
+                if (plan.frozen) ::kill(pid, SIGCONT);
             return what;
         }
+        const pid_t one = helpers[draw(helpers.size())];
+        victim = role_of(one);
         if (trouble == Trouble::kill) {
-            ::kill(helpers[0], SIGKILL);
-            return "SIGKILL";
+            ::kill(one, SIGKILL);
+            return "SIGKILL " + victim;
         }
-        ::kill(helpers[0], SIGSTOP);
+        ::kill(one, SIGSTOP);
         turns_for(trouble == Trouble::stop ? 200 : 2000);
-        ::kill(helpers[0], SIGCONT);
-        return "SIGSTOP";
+        ::kill(one, SIGCONT);
+        return "SIGSTOP " + victim;
     }
     std::string overwrite(const Plan &plan) {
         const bool near = plan.trouble == Trouble::near_value;
@@ -335,12 +369,13 @@ private:
         const uint64_t value = near ? nearby[at] : far[at];
         // Who may write the outbox and the inbox may put there what it likes; that it is over soon is all
         // that can be asked for when it takes bytes for sent or free that are not.
-        tolerant = strncmp(word->name, "outbox", 6) == 0;
-        client.lenient = strcmp(word->name, "inbox.head") == 0;
+        tolerant = word->name.rfind("outbox", 0) == 0;
+        client.lenient = word->name == "inbox.head";
         word->write(region.base, value);
         char text[160];
-        snprintf(text, sizeof text, "%s%s = %llx for %llx", word->name, word->callers ? " (caller's)" : "",
-                 static_cast<unsigned long long>(value), static_cast<unsigned long long>(was));
+        snprintf(text, sizeof text, "%s%s = %llx for %llx", word->name.c_str(),
+                 word->callers ? " (caller's)" : "", static_cast<unsigned long long>(value),
+                 static_cast<unsigned long long>(was));
         return text;
     }
 
@@ -350,7 +385,9 @@ private:
         if (trouble == Trouble::kill) {
             if (!again) return "no OPEN after the death";
             if (client.code != WSXDP_E_STAGE_DIED) return "the death was not told";
-            return contains(client.error, "SIGKILL") ? "" : "the cause was not told";
+            const bool told =
+                contains(client.error, "SIGKILL") && contains(client.error, "of " + victim + ":");
+            return told ? "" : "the cause was not told";
         }
         if (trouble == Trouble::stop || trouble == Trouble::long_stop)
             return again ? "a pause cost the connection" : "";

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 struct SharedWord {
-    const char *name;
+    std::string name;
     uint64_t at; // in the region
     uint32_t bytes;
     uint64_t capacity; // of its ring; 0: not a position
@@ -41,14 +41,15 @@ struct RegionView {
     RegionView &operator=(const RegionView &) = delete;
     ~RegionView() { close(); }
 
-    // false: there is no region, or one that cannot be mapped.
-    bool open() {
+    // places: processes that the stages are in; nic: one of them has that stage alone. false: there is no
+    // region, or one that cannot be mapped.
+    bool open(size_t places, bool nic) {
         close();
         for (int fd = 3; fd < 256 && base == nullptr; fd++) {
             char target[64] = "";
             const std::string path = "/proc/self/fd/" + std::to_string(fd);
             if (readlink(path.c_str(), target, sizeof target - 1) < 0) continue;
-            if (std::string(target).rfind("/memfd:wsxdp ", 0) == 0) map(fd);
+            if (std::string(target).rfind("/memfd:wsxdp ", 0) == 0) map(fd, places, nic);
         }
         return base != nullptr;
     }
@@ -59,7 +60,7 @@ struct RegionView {
     }
 
 private:
-    void map(int fd) {
+    void map(int fd, size_t places, bool nic) {
         wx::RegionHeader header;
         if (pread(fd, &header, sizeof header, 0) != static_cast<ssize_t>(sizeof header)) return;
         void *memory = mmap(nullptr, header.total_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -67,12 +68,23 @@ private:
         base = static_cast<uint8_t *>(memory);
         bytes = header.total_bytes;
         layout = wx::stages_region_layout(header.sizes, wx::shared_words_bytes(header.sizes.connections));
+        region.base = base;
+        region.layout = layout;
+        region.sizes = header.sizes;
         add_rings(header.sizes);
         add_connection(header.sizes);
-        add_shared(header.sizes);
+        for (size_t i = 0; i < places; i++) add_place(i, header.sizes);
+        if (nic) add_nic();
     }
-    void add(const char *name, uint64_t at, uint32_t size, uint64_t capacity, bool callers) {
+    void add(const std::string &name, uint64_t at, uint32_t size, uint64_t capacity, bool callers) {
         words.push_back({name, at, size, capacity, callers});
+    }
+    uint64_t offset_of(const void *word) const {
+        return static_cast<uint64_t>(static_cast<const uint8_t *>(word) - base);
+    }
+    template <class Word>
+    void add_word(const std::string &name, Word *word, uint64_t capacity, bool callers) {
+        add(name, offset_of(word), sizeof *word, capacity, callers);
     }
     void add_rings(const wx::RegionSizes &n) {
         const uint64_t tail = offsetof(wx::RingWords, tail), head = offsetof(wx::RingWords, head);
@@ -110,22 +122,39 @@ private:
         add("epoch", area + offsetof(ConnectionWords, epoch), 8, 4, true);
         add("flush_asked", area + offsetof(ConnectionWords, flush_asked), 4, 0, false);
     }
-    void add_shared(const wx::RegionSizes &n) {
-        using wx::PlaceWords;
-        const uint64_t place = layout.shared; // the first
-        add("wants_room", place + offsetof(PlaceWords, wants_room), 4, 0, false);
-        add("allocations", place + offsetof(PlaceWords, allocations), 8, 0, false);
-        add("stop", place + offsetof(PlaceWords, stop), 4, 0, true);
-        add("waits_for_room", place + offsetof(PlaceWords, waits_for_room), 4, 0, true);
-        add("leave_asked", place + offsetof(PlaceWords, leave_asked), 4, 0, true);
-        add("bell", place + offsetof(PlaceWords, bell), 4, 0, false);
-        add("app_bell", place + offsetof(PlaceWords, app_bell), 4, 0, false);
-        const uint64_t question = place + offsetof(PlaceWords, question);
-        add("question.state", question + offsetof(wx::Question, state), 4, 2, false);
-        add("question.size", question + offsetof(wx::Question, size), 4, 0, false);
-        add("question.index", question + offsetof(wx::Question, index), 4, 0, true);
-        const uint64_t seats = layout.shared + wx::places_max * sizeof(PlaceWords);
+    void add_place(size_t number, const wx::RegionSizes &n) {
+        wx::PlaceWords *place = wx::shared_place(region, number);
+        const std::string of = number == 0 ? "" : "place " + std::to_string(number) + ": ";
+        add_word(of + "wants_room", &place->wants_room, 0, false);
+        add_word(of + "allocations", &place->allocations, 0, false);
+        add_word(of + "stop", &place->stop, 0, true);
+        add_word(of + "waits_for_room", &place->waits_for_room, 0, true);
+        add_word(of + "leave_asked", &place->leave_asked, 0, true);
+        add_word(of + "requests", &place->requests, 0, true);
+        add_word(of + "bell", &place->bell.word, 0, false);
+        add_word(of + "app_bell", &place->app_bell.word, 0, false);
+        add_word(of + "question.state", &place->question.state, 2, false);
+        add_word(of + "question.size", &place->question.size, 0, false);
+        add_word(of + "question.index", &place->question.index, 0, true);
         for (uint64_t i = 0; i < n.connections && i < 2; i++)
-            add(i == 0 ? "seat 0" : "seat 1", seats + i * sizeof(std::atomic<wx::Seat>), 4, 2, false);
+            add_word(of + "seat " + std::to_string(i), &wx::shared_seats(region, number)[i], 2, false);
     }
+    template <class Ring> void add_nic_ring(const char *name, Ring *ring) {
+        add_word(std::string(name) + ".tail", &ring->words.tail, Ring::slot_count, false);
+        add_word(std::string(name) + ".head", &ring->words.head, Ring::slot_count, false);
+    }
+    void add_nic() {
+        wx::NicArea *nic = wx::shared_nic(region);
+        add_word("nic.request.state", &nic->request.state, 2, false);
+        add_word("nic.lost", &nic->lost, 0, false);
+        add_word("nic.link_ups", &nic->link_ups, 0, false);
+        add_nic_ring("nic.inbox", &nic->inbox);
+        add_nic_ring("nic.bulk", &nic->bulk);
+        add_nic_ring("nic.acks", &nic->acks);
+        add_nic_ring("nic.control", &nic->control);
+        add_nic_ring("nic.freed", &nic->freed);
+        add_nic_ring("nic.completed", &nic->completed);
+    }
+
+    wx::Region region;
 };

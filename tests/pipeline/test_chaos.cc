@@ -14,8 +14,9 @@ static void finish(Chaos *all) {
     assert_int_equal(all->problems.size(), 0);
 }
 
-static void rounds_of(Trouble trouble, int rounds) {
-    Chaos all(chaos::seed_of_run());
+static void rounds_of(Trouble trouble, int rounds, const chaos::Way &way = chaos::folded) {
+    if (way.xdp) netns::need();
+    Chaos all(chaos::seed_of_run(), way);
     for (int i = 0; i < rounds; i++) all.round({trouble, -1, -1, false});
     finish(&all);
 }
@@ -38,6 +39,54 @@ TEST(freed_while_it_is_stopped) {
 
 TEST(a_word_that_cannot_be) { rounds_of(Trouble::any_value, 13); }
 TEST(a_position_that_could_be) { rounds_of(Trouble::near_value, 13); }
+
+static const SharedWord &word_of(const RegionView &region, const std::string &name) {
+    for (const SharedWord &word : region.words)
+        if (word.name == name) return word;
+    fail_msg("no word %s", name.c_str());
+    return region.words[0];
+}
+
+// Each process in turn lies down, and its word says that it is awake: nobody wakes it.
+TEST(asleep_and_nobody_knows) {
+    Session session("echo:", {{"placement", chaos::apart.placement}});
+    session.need(WSXDP_EVENT_OPEN);
+    RegionView region;
+    assert_true(region.open(chaos::apart.helpers, false));
+    for (int i = 0; i < 6; i++) {
+        const SharedWord &bell = word_of(region, i % 2 == 0 ? "bell" : "place 1: bell");
+        session.poll(20); // time to lie down
+        bell.write(region.base, bell.read(region.base) & ~uint64_t{wx::bell_asleep});
+        const int64_t began = now_ms();
+        assert_int_equal(session.send("up"), 0);
+        session.need(WSXDP_EVENT_MESSAGE);
+        on_time(began, 0, 500); // bell_sleep_max, and what a busy machine adds
+    }
+    assert_int_equal(session.count(WSXDP_EVENT_ERROR), 0);
+}
+
+// The nic finds itself asked to open what is open.
+TEST(asked_for_what_nobody_asked) {
+    netns::need();
+    Chaos all(chaos::seed_of_run(), chaos::over_xdp);
+    int state = 0;
+    while (all.word(static_cast<size_t>(state)).name != "nic.request.state") state++;
+    for (int i = 0; i < 4; i++) all.round({Trouble::any_value, state, chaos::values - 1, i % 2 == 0});
+    assert_int_equal(all.client.opens, 1 + 4);
+    finish(&all);
+}
+
+// A process for each stage: any of them.
+TEST(one_of_two_killed) { rounds_of(Trouble::kill, 8, chaos::apart); }
+TEST(one_of_two_stopped) { rounds_of(Trouble::stop, 6, chaos::apart); }
+TEST(one_of_two_stopped_for_two_seconds) { rounds_of(Trouble::long_stop, 1, chaos::apart); }
+TEST(a_word_between_two_that_cannot_be) { rounds_of(Trouble::any_value, 13, chaos::apart); }
+TEST(a_position_between_two_that_could_be) { rounds_of(Trouble::near_value, 13, chaos::apart); }
+TEST(one_of_three_killed) { rounds_of(Trouble::kill, 6, chaos::over_xdp); }
+TEST(one_of_three_stopped) { rounds_of(Trouble::stop, 6, chaos::over_xdp); }
+TEST(one_of_three_stopped_for_two_seconds) { rounds_of(Trouble::long_stop, 1, chaos::over_xdp); }
+TEST(a_word_between_three_that_cannot_be) { rounds_of(Trouble::any_value, 13, chaos::over_xdp); }
+TEST(a_position_between_three_that_could_be) { rounds_of(Trouble::near_value, 13, chaos::over_xdp); }
 
 // Each word once, with the process stopped until the caller has seen it.
 static void every_word(bool callers, Trouble trouble) {

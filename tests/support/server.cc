@@ -165,19 +165,19 @@ void TestPeer::reset() {
 
 // ---- the server ----
 
-TestServer::TestServer(int receive_buffer, int send_buffer_bytes, int backlog)
-    : send_buffer(send_buffer_bytes) {
+TestServer::TestServer(int receive_buffer, int send_buffer_bytes, int backlog, const char *address_text)
+    : send_buffer(send_buffer_bytes), host(address_text) {
     sockaddr_in address;
     memset(&address, 0, sizeof address);
     address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    inet_pton(AF_INET, address_text, &address.sin_addr);
     socklen_t size = sizeof address;
     fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     // Before listen: the window that is announced to the client depends on it.
     if (fd >= 0 && receive_buffer)
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
     if (fd < 0 || bind(fd, reinterpret_cast<sockaddr *>(&address), size) != 0 || listen(fd, backlog) != 0)
-        give_up("listen on 127.0.0.1");
+        give_up("listen");
     getsockname(fd, reinterpret_cast<sockaddr *>(&address), &size);
     port = ntohs(address.sin_port);
 }
@@ -196,5 +196,5 @@ bool TestServer::accept(TestPeer *peer) {
 }
 
 std::string TestServer::url(const std::string &target) const {
-    return "ws://127.0.0.1:" + std::to_string(port) + target;
+    return "ws://" + host + ":" + std::to_string(port) + target;
 }

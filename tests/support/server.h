@@ -53,8 +53,10 @@ struct TestServer {
     int fd = -1;
     int port = 0;
 
-    // receive_buffer: SO_RCVBUF of accepted connections, 0 for the kernel's choice; as send_buffer.
-    explicit TestServer(int receive_buffer = 0, int send_buffer = 0, int backlog = 128);
+    // receive_buffer: SO_RCVBUF of accepted connections, 0 for the kernel's choice; as send_buffer. address:
+    // one of this network namespace's.
+    explicit TestServer(int receive_buffer = 0, int send_buffer = 0, int backlog = 128,
+                        const char *address = "127.0.0.1");
     ~TestServer();
     TestServer(const TestServer &) = delete;
     TestServer &operator=(const TestServer &) = delete;
@@ -63,4 +65,5 @@ struct TestServer {
 
 private:
     int send_buffer;
+    std::string host;
 };

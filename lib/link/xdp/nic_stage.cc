@@ -141,8 +141,14 @@ static int open_nic(NicStage *s, const NicOptions &options, ErrorText *error) {
     NicRequest *r = &s->area->request;
     ErrorText error;
     const NicRequest::Kind kind = r->kind;
-    if (kind == NicRequest::Kind::close || s->nic.mode != NicMode::none) close_nic(s);
-    if (kind == NicRequest::Kind::close) return say(s, WSXDP_OK, error);
+    if (kind == NicRequest::Kind::open && s->nic.mode != NicMode::none) {
+        s->asked_twice = true; // the transport does not: somebody wrote over the word
+        return;
+    }
+    if (kind == NicRequest::Kind::close) {
+        close_nic(s);
+        return say(s, WSXDP_OK, error);
+    }
     NicOptions options = r->options; // the other side could change them under our checks
     options.interface[sizeof options.interface - 1] = 0;
     options.rss = RssTable();
@@ -391,8 +397,8 @@ void nic_stage_close(NicStage *s) {
 }
 
 bool nic_stage_intact(const NicStage *s) {
-    return s->inbox.intact() && s->completed.intact() && s->bulk.intact() && s->acks.intact() &&
-           s->control.intact() && s->freed.intact();
+    return !s->asked_twice && s->inbox.intact() && s->completed.intact() && s->bulk.intact() &&
+           s->acks.intact() && s->control.intact() && s->freed.intact();
 }
 
 } // namespace wx

@@ -37,14 +37,15 @@ struct alignas(cache_line_pair) NicStage {
     RingProducer<FrameBack> completed;
     bool *given = nullptr; // by frame: it was received and is the transport's
     NicProgress progress[nic_queues_max];
-    bool watched = false;    // the sockets are to be in the poller
-    bool in_poller = false;  // they are
-    bool kick_again = false; // the kernel was busy
-    bool full = false;       // something waits for room in a ring to the transport, or in the kernel's
-    bool lost = false;       // a socket could not be opened again
-    bool untold = false;     // something was counted since the facts were written
-    uint32_t link_ups = 0;   // as last seen
-    uint64_t changes = 0;    // requests answered: cold work that may allocate
+    bool watched = false;     // the sockets are to be in the poller
+    bool in_poller = false;   // they are
+    bool kick_again = false;  // the kernel was busy
+    bool full = false;        // something waits for room in a ring to the transport, or in the kernel's
+    bool lost = false;        // a socket could not be opened again
+    bool asked_twice = false; // to open what is open
+    bool untold = false;      // something was counted since the facts were written
+    uint32_t link_ups = 0;    // as last seen
+    uint64_t changes = 0;     // requests answered: cold work that may allocate
     uint64_t bad_descriptors = 0, link_downs = 0, recoveries = 0;
     Nanos retry_at = never; // the request under way is tried again
     Nanos next_look = 0;
