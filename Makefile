@@ -230,8 +230,8 @@ simulation := $(OUT)/tests/tcp/simulation_runner
 sim: $(simulation)
 	$(Q)$(simulation) --seed '$(SEED)' $(if $(SEEDS),--seeds '$(SEEDS)',--capture $(OUT)/sim_$(SEED).pcap)
 
-## endurance   over time: helper processes, one to three of them, through ROUNDS=500 troubles each; transport=xdp: a gibibyte over a rough network,
-##             10,000 connections, SOAK=1200 seconds of stalls
+## endurance   over time: one, two and three helper processes through ROUNDS=500 troubles each; transport=xdp: a
+##             gibibyte over a rough network, 10,000 connections, SOAK=1200 seconds of stalls
 endurance := $(OUT)/tests/xdp/endurance_runner
 chaos := $(OUT)/tests/pipeline/chaos_runner
 endurance: $(endurance) $(chaos) $(OUT)/wsxdp-stage
