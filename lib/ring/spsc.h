@@ -180,12 +180,17 @@ template <class Slot> struct RingConsumer {
         if constexpr (SlotLap<Slot>::kept) return front();
         return drained() ? nullptr : checked(); // without a look at the shared word for each end
     }
-    Slot *front() { return ready() ? checked() : nullptr; }
-    // A slot that was not filled in this lap is none: the position that says so is wrong.
+    Slot *front() {
+        if constexpr (!SlotLap<Slot>::kept) return ready() ? checked() : nullptr;
+        Slot *slot = checked();
+        if (slot != nullptr && tail_seen == head) tail_seen++;
+        return slot;
+    }
+    // A slot that was not filled in this lap is none; a position that says otherwise is wrong.
     Slot *checked() {
         Slot *slot = &slots[head & (capacity - 1)];
         if (SlotLap<Slot>::is(slot, lap_of(head, capacity))) return slot;
-        corrupt = true;
+        corrupt |= tail_seen != head;
         return nullptr;
     }
     void pop() { head++; }
