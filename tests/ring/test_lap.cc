@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 // The ring of slots that carry their lap: what the one in test_spsc must do, by another way, and what only it
 // can.
-#include "../../lib/ring/spsc.h"
 #include "../base/registry.h"
+#include "ring_at.h"
 #include <random>
 #include <thread>
-#include <vector>
 
 using namespace wx;
 
@@ -18,19 +17,8 @@ struct Slot {
     uint8_t after[6];
 };
 
-struct Ring {
-    RingWords words;
-    std::vector<Slot> slots;
-    RingProducer<Slot> producer;
-    RingConsumer<Slot> consumer;
-
-    explicit Ring(uint64_t capacity, uint64_t start = 0) : slots(capacity) {
-        words.head = words.tail = start;
-        producer.open(&words, slots.data(), capacity);
-        consumer.open(&words, slots.data(), capacity);
-        producer.tail = producer.published_tail = producer.head_seen = start;
-        consumer.head = consumer.released_head = consumer.tail_seen = start;
-    }
+struct Ring : RingAt<Slot> {
+    using RingAt::RingAt;
     void put(uint64_t number) { assert_true(producer.push({number, ~number, 1, 0xFF, {}})); }
 };
 

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
 // The ring of slots: a model beside it in a random walk, every position that cannot be, and two threads.
-#include "../../lib/ring/spsc.h"
 #include "../base/check.h"
+#include "ring_at.h"
 #include <deque>
 #include <memory>
 #include <random>
 #include <thread>
-#include <vector>
 
 using namespace wx;
 
@@ -17,21 +16,7 @@ struct Slot {
     uint64_t check;
 };
 
-struct Ring {
-    RingWords words;
-    std::vector<Slot> slots;
-    RingProducer<Slot> producer;
-    RingConsumer<Slot> consumer;
-
-    // Begins at position `start`, as a ring that has run for long.
-    explicit Ring(uint64_t capacity, uint64_t start = 0) : slots(capacity) {
-        words.head = words.tail = start;
-        producer.open(&words, slots.data(), capacity);
-        consumer.open(&words, slots.data(), capacity);
-        producer.tail = producer.published_tail = producer.head_seen = start;
-        consumer.head = consumer.released_head = consumer.tail_seen = start;
-    }
-};
+using Ring = RingAt<Slot>;
 
 void test_full_and_empty(void **) {
     for (uint64_t capacity : {1, 2, 8}) {
