@@ -169,7 +169,10 @@ struct Session {
     }
     std::string info(const char *what, uint32_t conn = 0) {
         char buf[512] = "";
-        wsxdp_info(handle, conn, what, buf, sizeof buf);
+        // A process that was not run for a moment does not answer at once.
+        const int64_t until = now_ms() + 5000;
+        while (wsxdp_info(handle, conn, what, buf, sizeof buf) == WSXDP_E_AGAIN && now_ms() < until)
+            usleep(1000);
         return buf;
     }
     wsxdp_stats_t stats(uint32_t conn = 0) {
