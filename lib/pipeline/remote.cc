@@ -238,6 +238,8 @@ static void sleep_until(Engine *e, Nanos now, Nanos until) {
     const Nanos due = e->runner->due != nullptr ? e->runner->due(e) : never;
     if (due < until) until = due;
     until = visible_until(e, until);
+    // As a worker does: who can write over the announcement is another process.
+    if (e->remote->reach == BellReach::machine && until - now > bell_sleep_max) until = now + bell_sleep_max;
     if (e->visible != nullptr) visible_sleeps(e);
     PollerEvent none[1]; // nothing but our own descriptors is in this poller
     Nanos span = until == never ? -1 : (until > now ? until - now : 0);

@@ -4,6 +4,7 @@
 // its cause, messages flow again within seconds, and nothing is left at the end. `make endurance` does the
 // same for longer.
 #include "chaos.h"
+#include <thread>
 
 using chaos::Chaos;
 using chaos::Plan;
@@ -63,6 +64,28 @@ TEST(asleep_and_nobody_knows) {
         on_time(began, 0, 500); // bell_sleep_max, and what a busy machine adds
     }
     assert_int_equal(session.count(WSXDP_EVENT_ERROR), 0);
+}
+
+// The same of who polls.
+TEST(the_caller_is_asleep_and_nobody_knows) {
+    Pair pair(OptionList{{"placement", chaos::apart.placement}, {"stage.silence_ns", "0"}});
+    RegionView region;
+    assert_true(region.open(chaos::apart.helpers, false));
+    for (int i = 0; i < 3; i++) {
+        std::thread other([&] {
+            usleep(30000); // by then it has lain down
+            for (const char *name : {"app_bell", "place 1: app_bell"}) {
+                const SharedWord &bell = word_of(region, name);
+                bell.write(region.base, bell.read(region.base) & ~uint64_t{wx::bell_asleep});
+            }
+            pair.peer.send(wire_frame(1, "up"));
+        });
+        const int64_t began = now_ms();
+        const int count = pair.client.poll(5000);
+        other.join();
+        assert_int_equal(count, 1);
+        on_time(began, 0, 600);
+    }
 }
 
 // The nic finds itself asked to open what is open.
