@@ -200,7 +200,7 @@ struct Hops {
         json.text("section", "hop").number("line_ns", line_ns).number("lines_ns", lines_ns);
         report.row(json.number("slot_ns", slot_ns));
         report.bar("a slot from core to core / a bare cache line", slot_ns / line_ns, 1.2, true);
-        report.info("the same / a bare line for each way, which is all that a hop can be", slot_ns / lines_ns,
+        report.info("the same / a bare line for each way, the least that one way costs", slot_ns / lines_ns,
                     -1);
     }
 };

@@ -35,7 +35,7 @@ static_assert(std::atomic<uint64_t>::is_always_lock_free, "shared words must not
 // Slots with a member `lap` carry which time round the ring they were filled. It is written last, by
 // publish() alone: who fills a slot leaves it as it is (claim_cleared, slot_copy).
 template <class Slot, class = void> struct SlotLap {
-    static constexpr bool kept = false;
+    static constexpr bool kept = false; // none
     static void write(Slot *, uint8_t) {}
     static bool is(const Slot *, uint8_t) { return true; }
 };
@@ -98,7 +98,7 @@ template <class Slot> struct RingProducer {
     }
     // The next slot to fill, or nullptr when full. Claimed slots are invisible until publish().
     Slot *claim() { return room() ? &slots[tail++ & (capacity - 1)] : nullptr; }
-    Slot *claim_cleared() {
+    Slot *claim_cleared() { // all zero but for its lap
         Slot *slot = claim();
         if (slot != nullptr) slot_clear(slot);
         return slot;
@@ -190,7 +190,7 @@ template <class Slot> struct RingConsumer {
     Slot *checked() {
         Slot *slot = &slots[head & (capacity - 1)];
         if (SlotLap<Slot>::is(slot, lap_of(head, capacity))) return slot;
-        corrupt |= tail_seen != head;
+        if (tail_seen != head) corrupt = true; // no store while somebody waits here
         return nullptr;
     }
     void pop() { head++; }

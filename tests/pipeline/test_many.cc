@@ -69,9 +69,10 @@ static void a_thousand(int count, const char *poller = "auto") {
     std::set<uint32_t> ids;
     auto until = [&](uint32_t kind, int wanted) {
         for (int64_t end = now_ms() + 60000; client.count(kind) < static_cast<size_t>(wanted);) {
-            if (now_ms() >= end && client.count(WSXDP_EVENT_ERROR) != 0) client.print();
-            if (now_ms() >= end)
+            if (now_ms() >= end) {
+                if (client.count(WSXDP_EVENT_ERROR) != 0) client.print();
                 fail_msg("%d of %d events of kind %u", static_cast<int>(client.count(kind)), wanted, kind);
+            }
             while (client.poll(0) > 0) {
             }
             server.step();

@@ -4,7 +4,6 @@
 #include "../base/registry.h"
 #include "ring_at.h"
 #include <random>
-#include <thread>
 
 using namespace wx;
 
@@ -21,8 +20,6 @@ struct Ring : RingAt<Slot> {
     using RingAt::RingAt;
     void put(uint64_t number) { assert_true(producer.push({number, ~number, 1, 0xFF, {}})); }
 };
-
-uint64_t mix(uint64_t value) { return (value ^ value >> 31) * 0x9E3779B97F4A7C15ull; }
 
 } // namespace
 
@@ -133,36 +130,10 @@ TEST(a_position_that_cannot_be) {
 }
 
 TEST(two_threads_and_laps) {
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-    constexpr uint64_t count = 2000000;
-#else
-    constexpr uint64_t count = 10000000;
-#endif
     Ring ring(256);
-    std::thread producer([&ring] {
-        for (uint64_t i = 0; i < count;) {
-            uint64_t batch = 1 + mix(i) % 40;
-            Slot *slot;
-            for (; batch && i < count && (slot = ring.producer.claim()); batch--, i++)
-                slot_copy(slot, {i, mix(i), 0, 0, {}});
-            ring.producer.publish();
-            if (batch) std::this_thread::yield();
-        }
-    });
-    uint64_t wrong = 0;
-    for (uint64_t i = 0; i < count;) {
-        uint64_t batch = 1 + mix(i + 7) % 50;
-        wrong += ring.consumer.look() > 256;
-        const Slot *slot = ring.consumer.front();
-        for (; batch && slot != nullptr; batch--, i++, slot = ring.consumer.next())
-            wrong += slot->number != i || slot->check != mix(i);
-        ring.consumer.release();
-        if (batch) std::this_thread::yield();
-    }
-    producer.join();
-    assert_int_equal(wrong, 0);
-    assert_int_equal(ring.consumer.look(), 0);
-    assert_false(ring.producer.corrupt || ring.consumer.corrupt);
+    auto fill = [](Slot *slot, uint64_t i) { slot_copy(slot, {i, mix(i), 0, 0, {}}); };
+    auto is = [](const Slot &slot, uint64_t i) { return slot.number == i && slot.check == mix(i); };
+    assert_int_equal(between_threads<Slot>(&ring, fill, is), 0);
 }
 
 TESTS("ring: laps")

@@ -4,45 +4,14 @@
 // before it was written or after it was overwritten, nothing is lost or doubled, and nobody sleeps for ever
 // while something is published for him. Each machine also runs with one step left out or moved, and the same
 // search must find that.
-#include "../base/registry.h"
-#include "model.h"
+#include "slot_model.h"
 
 using model::Memory;
 using model::Program;
-using model::Result;
 using model::Run;
 using model::State;
 
 namespace {
-
-constexpr Memory memories[] = {Memory::sc, Memory::tso, Memory::pso};
-const char *const names[] = {"sc", "tso", "pso"};
-
-Result look(const char *what, const Program &program, Memory memory) {
-    Result result = model::explore(program, memory);
-    print_message("%-44s %-3s %8zu states %9zu moves%s%s\n", what, names[static_cast<int>(memory)],
-                  result.states, result.moves, result.wrong ? ", wrong" : "", result.stuck ? ", stuck" : "");
-    assert_false(result.too_many);
-    return result;
-}
-
-void check_good(const char *what, const Program &program) {
-    for (Memory memory : memories)
-        if (!look(what, program, memory).good())
-            fail_msg("%s fails under %s", what, names[static_cast<int>(memory)]);
-}
-
-// Found from memory model `first` on; in the stronger ones it is right, or the model would find what is not
-// there.
-void check_bad(const char *what, const Program &program, Memory first) {
-    for (Memory memory : memories) {
-        Result result = look(what, program, memory);
-        bool wanted = memory >= first;
-        if (wanted ? !result.bad() : !result.good())
-            fail_msg("%s: %s under %s", what, wanted ? "not found" : "fails",
-                     names[static_cast<int>(memory)]);
-    }
-}
 
 // ---- RingProducer and RingConsumer (spsc.h) ----
 
@@ -75,17 +44,9 @@ struct Slots {
             return x.release(tail_word, published) && x.go(1);
         }
     }
-    // room() and claim(): the shared word is read only when the private copy says full.
     bool claim(Run &x) const {
-        uint8_t &tail = x.r(0), &published = x.r(1), &head_seen = x.r(2);
-        int most = capacity + one_too_many;
-        if (most - (tail - head_seen) < 1 && !head_unread) {
-            uint8_t head = x.load(head_word);
-            x.wrong_if(head - head_seen > published - head_seen || head < head_seen); // corrupt
-            head_seen = head;
-        }
-        if (most - (tail - head_seen) < 1) return true;
-        return x.go(publish_first ? 2 : 1);
+        return !model::slot_room(x, capacity + one_too_many, head_word, !head_unread) ||
+               x.go(publish_first ? 2 : 1);
     }
     // r: 0 head, 1 released_head, 2 tail_seen
     bool consume(Run &x, int choice) const {

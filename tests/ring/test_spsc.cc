@@ -5,7 +5,6 @@
 #include <deque>
 #include <memory>
 #include <random>
-#include <thread>
 
 using namespace wx;
 
@@ -160,37 +159,11 @@ void test_impossible_heads(void **) {
 
 // ---- two threads ----
 
-uint64_t mix(uint64_t value) { return (value ^ value >> 31) * 0x9E3779B97F4A7C15ull; }
-
 void test_two_threads(void **) {
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-    constexpr uint64_t count = 2000000;
-#else
-    constexpr uint64_t count = 10000000;
-#endif
     Ring ring(256);
-    std::thread producer([&ring] {
-        for (uint64_t i = 0; i < count;) {
-            uint64_t batch = 1 + mix(i) % 40;
-            Slot *slot;
-            for (; batch && i < count && (slot = ring.producer.claim()); batch--, i++) *slot = {i, mix(i)};
-            ring.producer.publish();
-            if (batch) std::this_thread::yield();
-        }
-    });
-    uint64_t wrong = 0;
-    for (uint64_t i = 0; i < count;) {
-        uint64_t batch = 1 + mix(i + 7) % 50;
-        Slot *slot;
-        for (; batch && (slot = ring.consumer.front()); batch--, i++, ring.consumer.pop())
-            wrong += slot->number != i || slot->check != mix(i);
-        ring.consumer.release();
-        if (batch) std::this_thread::yield();
-    }
-    producer.join();
-    assert_int_equal(wrong, 0);
-    assert_int_equal(ring.consumer.look(), 0);
-    assert_false(ring.producer.corrupt || ring.consumer.corrupt);
+    auto fill = [](Slot *slot, uint64_t i) { *slot = {i, mix(i)}; };
+    auto is = [](const Slot &slot, uint64_t i) { return slot.number == i && slot.check == mix(i); };
+    assert_int_equal(between_threads(&ring, fill, is), 0);
 }
 
 } // namespace

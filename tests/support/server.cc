@@ -177,7 +177,7 @@ TestServer::TestServer(int receive_buffer, int send_buffer_bytes, int backlog, c
     if (fd >= 0 && receive_buffer)
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
     if (fd < 0 || bind(fd, reinterpret_cast<sockaddr *>(&address), size) != 0 || listen(fd, backlog) != 0)
-        give_up("listen");
+        give_up(("listen on " + host).c_str());
     getsockname(fd, reinterpret_cast<sockaddr *>(&address), &size);
     port = ntohs(address.sin_port);
 }
